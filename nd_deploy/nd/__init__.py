@@ -1,0 +1,1 @@
+"""What Network Deconvolution is: its layers, its checkpoints and its ONNX dialect."""

@@ -1,0 +1,1 @@
+"""Proof that the deployed model is the trained network."""

@@ -1,0 +1,1 @@
+"""Graph surgery on the ND dialect, one rewrite a file."""

@@ -1,0 +1,1 @@
+"""TensorRT plugins for what cannot fold."""
