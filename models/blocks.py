@@ -1,0 +1,109 @@
+"""What the networks are made of: layers that are either deconvolved or batch-normalised."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from nd_deploy.nd.layers import ChannelDeconv, Delinear, FastDeconv
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The choices that run through a whole network, and the layers that follow from them.
+
+    A network asks for its layers here and is thereby written once for both kinds: where one kind
+    has no layer it gets an `nn.Identity`, which adds no key to the state dict.
+
+    Attributes:
+        num_classes: how many logits.
+        norm: "nd" for FastDeconv, "bn" for Conv2d with BatchNorm2d.
+        head: "linear", "delinear", or "channel_deconv" for a ChannelDeconv in front of a Linear.
+        block: of the FastDeconvs.
+        block_fc: of the head.
+        eps: of all ND layers.
+        n_iter: of the ND layers that are not given their own.
+        sampling_stride: of the ND layers that have one.
+    """
+
+    num_classes: int
+    norm: str
+    head: str
+    block: int
+    block_fc: int
+    eps: float
+    n_iter: int
+    sampling_stride: int
+
+    def conv(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = False,
+        **deconv: Any,  # noqa: ANN401
+    ) -> nn.Module:
+        """Makes a convolution.
+
+        Args:
+            in_channels: as in `nn.Conv2d`.
+            out_channels: as in `nn.Conv2d`.
+            kernel_size: as in `nn.Conv2d`.
+            stride: as in `nn.Conv2d`.
+            padding: as in `nn.Conv2d`.
+            groups: as in `nn.Conv2d`.
+            bias: of the batch-normalised kind alone; a FastDeconv always has one.
+            **deconv: arguments for FastDeconv that go before those of the recipe.
+        """
+        if self.norm == "bn":
+            return nn.Conv2d(
+                in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
+            )
+        shared = {
+            "eps": self.eps,
+            "n_iter": self.n_iter,
+            "block": self.block,
+            "sampling_stride": self.sampling_stride,
+        }
+        return FastDeconv(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            groups=groups,
+            **{**shared, **deconv},
+        )
+
+    def batch_norm(self, channels: int) -> nn.Module:
+        """Makes what stands between a convolution and its activation."""
+        return nn.BatchNorm2d(channels) if self.norm == "bn" else nn.Identity()
+
+    def projection(self, in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+        """Makes the 1x1 convolution of a residual branch that changes the shape."""
+        return nn.Sequential(
+            self.conv(in_channels, out_channels, 1, stride=stride), self.batch_norm(out_channels)
+        )
+
+    def channel_deconv(self) -> nn.Module:
+        """Makes what stands before the final pooling."""
+        if self.head != "channel_deconv":
+            return nn.Identity()
+        return ChannelDeconv(
+            self.block_fc,
+            eps=self.eps,
+            n_iter=self.n_iter,
+            sampling_stride=self.sampling_stride,
+        )
+
+    def classifier(self, in_features: int) -> nn.Module:
+        """Makes the layer that computes the logits."""
+        if self.head != "delinear":
+            return nn.Linear(in_features, self.num_classes)
+        return Delinear(
+            in_features, self.num_classes, eps=self.eps, n_iter=self.n_iter, block=self.block_fc
+        )
