@@ -1,0 +1,263 @@
+"""Folding D and its mean into linear layers: the identities, as pure functions on arrays.
+
+Notation follows the paper (Ye et al., ICLR 2020): D = (Cov + eps I)^(-1/2) is the deconvolution
+matrix of a block of F features, mu its mean. How a block lies in the flattened weight differs by
+layer, and confusing the two orders gives wrong numbers without an error:
+
+* FastDeconv and ChannelDeconv use D ⊗ I_G: feature f of block g is entry f·G + g (strided);
+* Delinear uses I_G ⊗ D: feature f of block g is entry g·F + f (contiguous).
+
+D is symmetric only up to rounding, so it is never transposed or symmetrised here. Everything is
+computed in the dtype of the arguments; nd-deploy passes float64 and casts once, when it stores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+def fold_fast_deconv(
+    weight: Array, bias: Array | None, mean: Array, deconv: Array
+) -> tuple[Array, Array]:
+    """Fold D of a FastDeconv into its own convolution: W' = W (D ⊗ I_G), b' = b - W' mu.
+
+    The layer whitens the patches it convolves, zero padding included, so the identity holds at the
+    border too, for any stride, padding and dilation.
+
+    Args:
+        weight: (O, C/groups, *kernel).
+        bias: (O,), or None for none.
+        mean: (groups, F).
+        deconv: (groups, F, F), where F divides C/groups times the kernel's size.
+
+    Returns:
+        The folded weight, in the shape of `weight`, and bias (O,).
+    """
+    groups, features, _ = deconv.shape
+    outputs = weight.shape[0]
+    per_feature = weight.reshape(groups, outputs // groups, features, -1)
+    folded = _multiply_features(per_feature, deconv)
+    correction = np.einsum("gofs,gf->go", folded, mean).reshape(outputs)
+    return folded.reshape(weight.shape), _minus(bias, correction)
+
+
+def fold_delinear(
+    weight: Array, bias: Array | None, mean: Array, deconv: Array
+) -> tuple[Array, Array]:
+    """Fold D of a Delinear into its own linear layer: W' = W (I_G ⊗ D), b' = b - W' mu.
+
+    Args:
+        weight: (O, I).
+        bias: (O,), or None for none.
+        mean: (F,).
+        deconv: (F, F), where F divides I.
+
+    Returns:
+        The folded weight (O, I) and bias (O,).
+    """
+    outputs, features = weight.shape[0], deconv.shape[0]
+    folded = weight.reshape(outputs, -1, features) @ deconv
+    correction = np.einsum("ogf,f->o", folded, mean)
+    return folded.reshape(weight.shape), _minus(bias, correction)
+
+
+@dataclass(frozen=True)
+class ChannelMap:
+    """The affine map of a ChannelDeconv in eval on C channels: y = M (x - m).
+
+    M is blockdiag(D ⊗ I_G, s I) with G = floor(C / F): the first G·F channels are whitened, and
+    what is left over is scaled by s = 1 / sqrt(var + eps). M is never formed unless asked for: on
+    a flattened feature map C reaches 25088.
+
+    Attributes:
+        deconv: D, (F, F).
+        mean: mu, (F,).
+        channels: C.
+        leftover_mean: the mean shared by all leftover channels.
+        leftover_scale: s, shared by all leftover channels.
+    """
+
+    deconv: Array
+    mean: Array
+    channels: int
+    leftover_mean: float = 0.0
+    leftover_scale: float = 1.0
+
+    @property
+    def whitened(self) -> int:
+        """How many channels D acts on; the others are left over."""
+        features: int = self.deconv.shape[0]
+        return self.channels // features * features
+
+    def centre(self) -> Array:
+        """The mean m that is subtracted, one value a channel: (C,)."""
+        groups = self.channels // self.deconv.shape[0]
+        leftover = np.full(self.channels - self.whitened, self.leftover_mean, self.mean.dtype)
+        return np.concatenate([np.repeat(self.mean, groups), leftover])
+
+    def offset(self) -> Array:
+        """The constant part of the map, v = -M m: (C,)."""
+        return -self.left(self.centre())
+
+    def right(self, weight: Array) -> Array:
+        """Weight times M along axis 1: (O, C, ...) to (O, C, ...)."""
+        return self._blocks(weight, self.deconv)
+
+    def left(self, weight: Array) -> Array:
+        """M times weight along axis 0: (C, ...) to (C, ...)."""
+        left: Array = self._blocks(weight[None], self.deconv.T)[0]
+        return left
+
+    def matrix(self) -> Array:
+        """M itself: (C, C)."""
+        return self.right(np.eye(self.channels, dtype=self.deconv.dtype))
+
+    def inverse(self) -> ChannelMap:
+        """The map with M^-1 for M and no mean, for undoing a fold of the matrix."""
+        return ChannelMap(
+            np.linalg.inv(self.deconv),
+            np.zeros_like(self.mean),
+            self.channels,
+            0.0,
+            1.0 / self.leftover_scale,
+        )
+
+    def _blocks(self, array: Array, deconv: Array) -> Array:
+        head, leftover = np.split(array, [self.whitened], axis=1)
+        if head.size:
+            per_feature = head.reshape(array.shape[0], deconv.shape[0], -1)
+            head = _multiply_features(per_feature, deconv).reshape(head.shape)
+        return np.concatenate([head, leftover * self.leftover_scale], axis=1)
+
+
+def fold_forward(
+    weight: Array, bias: Array | None, channel_map: ChannelMap, start: int = 0
+) -> tuple[Array, Array]:
+    """Fold y = M (x - m) into the linear layer that reads y: W' = W M, b' = b - W' m.
+
+    Exact where every tap of the weight reads a real position; a zero-padded convolution must keep
+    the subtraction instead (`fold_matrix_forward`).
+
+    Args:
+        weight: (O, C, ...): axis 1 holds the channels, the axes after it the taps.
+        bias: (O,), or None for none.
+        channel_map: the map on channels [start, start + channel_map.channels) of C.
+        start: first channel that the map acts on, as after a concatenation.
+
+    Returns:
+        The folded weight, in the shape of `weight`, and bias (O,).
+    """
+    folded = fold_matrix_forward(weight, channel_map, start)
+    read = folded[:, start : start + channel_map.channels]
+    taps = read.reshape(*read.shape[:2], -1)
+    return folded, _minus(bias, np.einsum("oct,c->o", taps, channel_map.centre()))
+
+
+def fold_matrix_forward(weight: Array, channel_map: ChannelMap, start: int = 0) -> Array:
+    """W' = W M alone, for a convolution that reads the centred x - m.
+
+    With the subtraction kept in front, conv(M (x - m)) = conv'(x - m) holds under zero padding
+    too, because the zeros are then added to the centred tensor in both forms.
+    """
+    stop = start + channel_map.channels
+    parts = [weight[:, :start], channel_map.right(weight[:, start:stop]), weight[:, stop:]]
+    return np.concatenate(parts, axis=1)
+
+
+def fold_backward(
+    weight: Array, bias: Array | None, channel_map: ChannelMap
+) -> tuple[Array, Array]:
+    """Fold y = M (x - m) into the linear layer that produces x: W' = M W, b' = M (b - m).
+
+    Exact for any padding, since M acts on each output position by itself.
+
+    Args:
+        weight: (C, ...): axis 0 holds the layer's outputs, which are the channels of x.
+        bias: (C,), or None for none.
+        channel_map: the map on those channels.
+
+    Returns:
+        The folded weight, in the shape of `weight`, and bias (C,).
+    """
+    centred = _minus(bias, channel_map.centre())
+    return channel_map.left(weight), channel_map.left(centred)
+
+
+def fold_batch_norm(
+    weight: Array,
+    bias: Array | None,
+    scale: Array,
+    shift: Array,
+    mean: Array,
+    var: Array,
+    eps: float,
+) -> tuple[Array, Array]:
+    """Fold y = scale (x - mean) / sqrt(var + eps) + shift into the layer that produces x.
+
+    Args:
+        weight: (C, ...), the producer's weight with its outputs on axis 0.
+        bias: (C,), or None for none.
+        scale: gamma of the normalisation, (C,), as are `shift`, `mean` and `var`.
+        shift: beta.
+        mean: running mean.
+        var: running variance.
+        eps: the normalisation's epsilon.
+
+    Returns:
+        The folded weight, in the shape of `weight`, and bias (C,).
+    """
+    gain = scale / np.sqrt(var + eps)
+    per_output = gain.reshape(-1, *([1] * (weight.ndim - 1)))
+    return weight * per_output, _minus(bias, mean) * gain + shift
+
+
+def condition_number(deconv: Array) -> float:
+    """Largest over smallest eigenvalue of D's symmetric part, the worst over leading axes.
+
+    Args:
+        deconv: (..., F, F).
+
+    Returns:
+        The condition number; infinity where D is not positive definite.
+    """
+    symmetric = (deconv + np.swapaxes(deconv, -1, -2)) / 2
+    eigenvalues = np.linalg.eigvalsh(symmetric)
+    smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
+    if np.any(smallest <= 0):
+        return float("inf")
+    return float(np.max(largest / smallest))
+
+
+def asymmetry(deconv: Array) -> float:
+    """Largest |D - D^T| over largest |D|: rounding for a healthy buffer."""
+    return float(np.abs(deconv - np.swapaxes(deconv, -1, -2)).max() / np.abs(deconv).max())
+
+
+def conditioning_bound(n_iter: int) -> float:
+    """The condition number that n Newton-Schulz steps cannot exceed: 1.5^n.
+
+    Each step multiplies an eigenvalue of the iterate by a factor in [1, 1.5), and a running
+    average of matrices that obey the bound obeys it too.
+    """
+    return float(1.5**n_iter)
+
+
+def _multiply_features(per_feature: Array, deconv: Array) -> Array:
+    """sum_f' A[..., o, f', s] D[..., f', f], as one matrix product a block.
+
+    Args:
+        per_feature: (..., O, F, S).
+        deconv: (..., F, F).
+    """
+    last = np.ascontiguousarray(np.swapaxes(per_feature, -1, -2))
+    rows = last.reshape(*last.shape[:-3], -1, last.shape[-1]) @ deconv
+    return np.swapaxes(rows.reshape(last.shape), -1, -2)
+
+
+def _minus(bias: Array | None, correction: Array) -> Array:
+    return -correction if bias is None else bias - correction

@@ -1,0 +1,73 @@
+"""What a fold did to a weight, in numbers that predict what it costs in low precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from nd_deploy.fold.algebra import Array, condition_number
+
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The record of one fold W -> W'.
+
+    Attributes:
+        growth: max|W'| / max|W|.
+        largest: max|W'|.
+        float16_headroom: 65504 / max|W'|; under 1 the weight overflows float16.
+        condition: cond(D), the worst over the layer's groups.
+        storage_error: ||(W' - cast(W')) D^-1||_F / ||W||_F. Whitening by D^-1, which is close to
+            the square root of the input's covariance, makes this predict the relative error of the
+            layer's output; the plain weight error misses it by cond(D).
+    """
+
+    growth: float
+    largest: float
+    float16_headroom: float
+    condition: float
+    storage_error: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The record as JSON-ready fields."""
+        return asdict(self)
+
+
+def certify(
+    before: Array,
+    after: Array,
+    deconv: Array,
+    unfold: Callable[[Array], Array],
+    storage: np.dtype[np.floating] | type[np.floating] = np.float32,
+) -> Certificate:
+    """Measure the fold of `before` into `after`.
+
+    Args:
+        before: W in float64.
+        after: W' in float64, of the same shape.
+        deconv: D, (..., F, F).
+        unfold: multiplies an array of W's shape by D^-1 on the side that D was multiplied on.
+        storage: the dtype that W' will be stored in.
+
+    Returns:
+        The certificate.
+    """
+    largest = float(np.abs(after).max())
+    rounding = after - after.astype(storage).astype(np.float64)
+    return Certificate(
+        growth=_ratio(largest, float(np.abs(before).max())),
+        largest=largest,
+        float16_headroom=_ratio(FLOAT16_MAX, largest),
+        condition=condition_number(deconv),
+        storage_error=_ratio(
+            float(np.linalg.norm(unfold(rounding))), float(np.linalg.norm(before))
+        ),
+    )
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else 0.0
