@@ -1,0 +1,186 @@
+"""Find the ND layers of a network, whoever wrote them, by what they compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nd_deploy.errors import UnsupportedLayerError
+from nd_deploy.fold.algebra import asymmetry, condition_number, conditioning_bound
+from nd_deploy.nd.formulas import FORMULAS, Formula
+from nd_deploy.nd.threads import single_threaded
+from nd_deploy.nd.twin import float64_twin
+
+D_BUFFERS = ("running_deconv", "running_cov_isqrt")
+PROBE_TOLERANCE = 1e-10
+# Rounding leaves D asymmetric by up to 2e-4; beyond this it is no inverse square root.
+_SYMMETRY_TOLERANCE = 1e-2
+# The longest Newton-Schulz iteration of the authors' networks, where a layer does not say.
+_LONGEST_ITERATION = 15
+
+
+@dataclass(frozen=True)
+class NDLayer:
+    """A layer that was recognised.
+
+    Attributes:
+        path: its name in the network, such as "features.0"; "" for the network itself.
+        class_name: the class it is an instance of, for reports only.
+        formula: what it computes.
+        probe_error: max|y - formula(x)| / max|y| over the probes, in float64.
+        condition: condition number of its D; NaN where D is never read.
+    """
+
+    path: str
+    class_name: str
+    formula: Formula
+    probe_error: float
+    condition: float
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """The ND layers of a network, in the order of its modules, and what is odd about them."""
+
+    layers: tuple[NDLayer, ...]
+    warnings: tuple[str, ...]
+
+
+def recognise(module: nn.Module) -> Recognition:
+    """Find every ND layer of `module` and prove which formula it computes.
+
+    A layer is one that keeps D in a buffer. It is matched by its buffers and shapes, then run in
+    float64 on random inputs and compared with each formula that fits.
+
+    Args:
+        module: a network in any mode on any device; not changed.
+
+    Returns:
+        The layers and warnings: untrained layers, and D that is no healthy whitening matrix.
+
+    Raises:
+        UnsupportedLayerError: layers compute no known formula, or hold NaN or Inf.
+    """
+    layers: list[NDLayer] = []
+    warnings: list[str] = []
+    problems: list[str] = []
+    for path, layer in _candidates(module):
+        with single_threaded():
+            result = _identify(path, layer)
+        if isinstance(result, str):
+            problems.append(result)
+            continue
+        layers.append(result)
+        warnings.extend(_oddities(result, layer))
+    if problems:
+        raise UnsupportedLayerError(
+            "\n".join(problems),
+            "nd-deploy converts the layers named in its documentation; retrain with one of them, "
+            "or add the formula of yours to nd_deploy/nd/formulas.py",
+        )
+    return Recognition(tuple(layers), tuple(warnings))
+
+
+def _candidates(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for path, layer in module.named_modules():
+        if any(name in layer._buffers for name in D_BUFFERS):
+            yield path, layer
+
+
+def _identify(path: str, original: nn.Module) -> NDLayer | str:
+    name = f"layer {path or 'at the top'} ({type(original).__name__})"
+    layer = float64_twin(original)
+    broken = _non_finite(layer)
+    if broken:
+        return f"{name}: {' and '.join(broken)} holds NaN or Inf; the training diverged"
+    differences = []
+    for formula in FORMULAS:
+        mismatch = formula.mismatch(layer)
+        error = math.inf
+        if mismatch is None:
+            error_or_failure = _probe(layer, formula)
+            if isinstance(error_or_failure, str):
+                mismatch = error_or_failure
+            else:
+                error = error_or_failure
+        if error <= PROBE_TOLERANCE:
+            return NDLayer(path, type(original).__name__, formula, error, _condition(layer))
+        differences.append(f"  not {formula.name}: {mismatch or f'output differs by {error:.1e}'}")
+    return "\n".join([f"{name} computes no known ND formula", *differences])
+
+
+def _probe(layer: nn.Module, formula: Formula) -> float | str:
+    """The worst relative error over the formula's probes, or how the layer itself failed."""
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    with torch.no_grad():
+        for x in formula.probes(layer, generator):
+            expected = formula.compute(layer, x.clone())
+            try:
+                actual = layer(x)
+            except Exception as error:
+                # Foreign code may raise anything; what it raised is the reason given.
+                return f"its forward raises {type(error).__name__}: {error}"
+            if not isinstance(actual, Tensor) or actual.shape != expected.shape:
+                return "its output has another shape"
+            worst = max(worst, _relative_error(actual, expected))
+    return worst
+
+
+def _relative_error(actual: Tensor, expected: Tensor) -> float:
+    scale = float(expected.abs().max()) or 1.0
+    error = float((actual - expected).abs().max()) / scale
+    return error if math.isfinite(error) else math.inf
+
+
+def _non_finite(layer: nn.Module) -> list[str]:
+    """Names of tensors that make every output NaN.
+
+    D and its mean may be NaN where a layer of leftover channels alone never reads them; whether it
+    does is seen when the shapes are known.
+    """
+    unread = {"running_deconv", "running_mean1"} if "running_mean1" in layer._buffers else set()
+    tensors = {**layer._parameters, **layer._buffers}
+    return [
+        name
+        for name, tensor in tensors.items()
+        if tensor is not None
+        and tensor.is_floating_point()
+        and name not in unread
+        and not torch.isfinite(tensor).all()
+    ]
+
+
+def _condition(layer: nn.Module) -> float:
+    deconv = _deconv(layer)
+    return condition_number(deconv.numpy()) if torch.isfinite(deconv).all() else math.nan
+
+
+def _deconv(layer: nn.Module) -> Tensor:
+    buffer = next(layer._buffers[name] for name in D_BUFFERS if name in layer._buffers)
+    assert buffer is not None
+    return buffer.detach().cpu().double()
+
+
+def _oddities(found: NDLayer, layer: nn.Module) -> Iterator[str]:
+    deconv = _deconv(layer)
+    if not torch.isfinite(deconv).all():
+        return
+    identity = torch.eye(deconv.shape[-1], dtype=deconv.dtype).expand_as(deconv)
+    if torch.equal(deconv, identity):
+        yield f"layer {found.path}: D is the identity, so it looks untrained and whitens nothing"
+        return
+    skew = asymmetry(deconv.numpy())
+    if skew > _SYMMETRY_TOLERANCE:
+        yield f"layer {found.path}: D is asymmetric by {skew:.1e}, so it is no whitening matrix"
+    n_iter = int(getattr(layer, "n_iter", _LONGEST_ITERATION))
+    bound = conditioning_bound(n_iter)
+    if found.condition > bound * 1.01:
+        yield (
+            f"layer {found.path}: cond(D) = {found.condition:.4g} is beyond {bound:.4g}, the most "
+            f"that {n_iter} Newton-Schulz steps can give; the buffer is damaged or n_iter is wrong"
+        )
