@@ -1,0 +1,206 @@
+"""ONNX ops in numpy where those of onnx's evaluator are wrong, slow or round.
+
+Importing this module imports onnx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+from onnx.reference.op_run import OpRun
+
+from nd_deploy.errors import GraphError
+from nd_deploy.runtime import kernels
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+
+Results = tuple[Any, ...]
+
+
+class Conv(OpRun):
+    """Convolution."""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        w: np.ndarray,
+        b: np.ndarray | None = None,
+        auto_pad: str | None = None,
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> Results:
+        del kernel_shape
+        window = _window(x, w.shape[2:], strides, pads, dilations, auto_pad)
+        return (kernels.convolve(x, w, b, *window, group),)
+
+
+class ConvTranspose(OpRun):
+    """Transposed convolution."""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        w: np.ndarray,
+        b: np.ndarray | None = None,
+        auto_pad: str | None = None,
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        output_padding: Sequence[int] | None = None,
+        output_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> Results:
+        del kernel_shape
+        if output_shape is not None or auto_pad not in (None, "NOTSET", "VALID"):
+            raise GraphError(
+                f"ConvTranspose '{self.onnx_node.name}' computes its pads from its output's shape.",
+                "Write the pads into the model.",
+            )
+        window = _window(x, w.shape[2:], strides, pads, dilations, auto_pad)
+        more = tuple(output_padding or (0,) * (x.ndim - 2))
+        return (kernels.convolve_transposed(x, w, b, *window, group, more),)
+
+
+class MaxPool(OpRun):
+    """Largest value of each window."""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        auto_pad: str | None = None,
+        ceil_mode: int = 0,
+        dilations: Sequence[int] | None = None,
+        kernel_shape: Sequence[int] = (),
+        pads: Sequence[int] | None = None,
+        storage_order: int = 0,
+        strides: Sequence[int] | None = None,
+    ) -> Results:
+        del storage_order
+        if len(self.output) > 1:
+            raise GraphError(
+                f"MaxPool '{self.onnx_node.name}' returns indices, which the float64 reference "
+                "does not compute.",
+                "Compare this model in ONNX Runtime alone.",
+            )
+        window = _window(x, kernel_shape, strides, pads, dilations, auto_pad)
+        return (kernels.pool_max(x, tuple(kernel_shape), *window, bool(ceil_mode)),)
+
+
+class AveragePool(OpRun):
+    """Mean of each window."""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        auto_pad: str | None = None,
+        ceil_mode: int = 0,
+        count_include_pad: int = 0,
+        dilations: Sequence[int] | None = None,
+        kernel_shape: Sequence[int] = (),
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> Results:
+        window = _window(x, kernel_shape, strides, pads, dilations, auto_pad)
+        ceil, count_pads = bool(ceil_mode), bool(count_include_pad)
+        return (kernels.pool_average(x, tuple(kernel_shape), *window, ceil, count_pads),)
+
+
+class BatchNormalization(OpRun):
+    """Batch normalisation at inference; before opset 14, that of onnx always trains."""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        scale: np.ndarray,
+        b: np.ndarray,
+        mean: np.ndarray,
+        var: np.ndarray,
+        epsilon: float = 1e-5,
+        **rest: object,
+    ) -> Results:
+        if rest.get("training_mode"):
+            raise GraphError(
+                f"BatchNormalization '{self.onnx_node.name}' is in training mode.",
+                "Export the network in eval mode.",
+            )
+        spread = (-1, *(1,) * (x.ndim - 2))
+        y = (x - mean.reshape(spread)) * (scale / np.sqrt(var + epsilon)).reshape(spread)
+        y += b.reshape(spread)
+        return (y,)
+
+
+class Relu(OpRun):
+    """Rectifier."""
+
+    def _run(self, x: np.ndarray) -> Results:
+        return (np.maximum(x, 0),)
+
+
+class Sigmoid(OpRun):
+    """Logistic function, which that of onnx overflows in."""
+
+    def _run(self, x: np.ndarray) -> Results:
+        small = np.exp(-np.abs(x))
+        return (np.where(x >= 0, 1.0, small) / (1.0 + small),)
+
+
+class Cast(OpRun):
+    """Conversion between dtypes, of which those between floats do nothing."""
+
+    def _run(self, x: np.ndarray, to: int = 0, **rest: object) -> Results:
+        del rest
+        if to not in _FLOATS:
+            return (x.astype(helper.tensor_dtype_to_np_dtype(to), copy=False),)
+        return (x if x.dtype.kind == "f" else x.astype(np.float64),)
+
+
+class CastLike(OpRun):
+    """Conversion to the dtype of another tensor."""
+
+    def _run(self, x: np.ndarray, like: np.ndarray, **rest: object) -> Results:
+        del rest
+        return (x.astype(like.dtype, copy=False),)
+
+
+def _window(
+    x: np.ndarray,
+    kernel: Sequence[int],
+    strides: Sequence[int] | None,
+    pads: Sequence[int] | None,
+    dilations: Sequence[int] | None,
+    auto_pad: str | None,
+) -> tuple[kernels.Ints, kernels.Pads, kernels.Ints]:
+    """Fill in the defaults of a window's attributes: its strides, pads and dilations."""
+    n = len(kernel)
+    strides, dilations = tuple(strides or (1,) * n), tuple(dilations or (1,) * n)
+    if auto_pad == "VALID":
+        return strides, ((0, 0),) * n, dilations
+    if auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
+        pads = tuple(pads or (0,) * 2 * n)
+        return strides, tuple(zip(pads[:n], pads[n:], strict=True)), dilations
+    same = []
+    for size, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True):
+        total = max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
+        less, more = total // 2, total - total // 2
+        same.append((less, more) if auto_pad == "SAME_UPPER" else (more, less))
+    return strides, tuple(same), dilations
+
+
+OPS: tuple[type[OpRun], ...] = (
+    Conv,
+    ConvTranspose,
+    MaxPool,
+    AveragePool,
+    BatchNormalization,
+    Relu,
+    Sigmoid,
+    Cast,
+    CastLike,
+)
