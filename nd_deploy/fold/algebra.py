@@ -136,7 +136,7 @@ class ChannelMap:
 
 
 def fold_forward(
-    weight: Array, bias: Array | None, channel_map: ChannelMap, start: int = 0
+    weight: Array, bias: Array | None, channel_map: ChannelMap, start: int = 0, inner: int = 1
 ) -> tuple[Array, Array]:
     """Fold y = M (x - m) into the linear layer that reads y: W' = W M, b' = b - W' m.
 
@@ -144,29 +144,32 @@ def fold_forward(
     the subtraction instead (`fold_matrix_forward`).
 
     Args:
-        weight: (O, C, ...): axis 1 holds the channels, the axes after it the taps.
+        weight: (O, entries, ...): axis 1 holds the channels, the axes after it the taps.
         bias: (O,), or None for none.
-        channel_map: the map on channels [start, start + channel_map.channels) of C.
-        start: first channel that the map acts on, as after a concatenation.
+        channel_map: the map on entries [start, start + channel_map.channels * inner) of axis 1.
+        start: first entry that the map acts on, as after a concatenation.
+        inner: consecutive entries that are positions of one channel, as after flattening.
 
     Returns:
         The folded weight, in the shape of `weight`, and bias (O,).
     """
-    folded = fold_matrix_forward(weight, channel_map, start)
-    read = folded[:, start : start + channel_map.channels]
-    taps = read.reshape(*read.shape[:2], -1)
-    return folded, _minus(bias, np.einsum("oct,c->o", taps, channel_map.centre()))
+    folded = fold_matrix_forward(weight, channel_map, start, inner)
+    read = _of_channels(folded, channel_map, start, inner)
+    return folded, _minus(bias, np.einsum("oct,c->o", read, channel_map.centre()))
 
 
-def fold_matrix_forward(weight: Array, channel_map: ChannelMap, start: int = 0) -> Array:
-    """W' = W M alone, for a convolution that reads the centred x - m.
+def fold_matrix_forward(
+    weight: Array, channel_map: ChannelMap, start: int = 0, inner: int = 1
+) -> Array:
+    """W' = W M alone, for a convolution that reads the centred x - m; see `fold_forward`.
 
     With the subtraction kept in front, conv(M (x - m)) = conv'(x - m) holds under zero padding
     too, because the zeros are then added to the centred tensor in both forms.
     """
-    stop = start + channel_map.channels
-    parts = [weight[:, :start], channel_map.right(weight[:, start:stop]), weight[:, stop:]]
-    return np.concatenate(parts, axis=1)
+    stop = start + channel_map.channels * inner
+    read = channel_map.right(_of_channels(weight, channel_map, start, inner))
+    middle = read.reshape(weight[:, start:stop].shape)
+    return np.concatenate([weight[:, :start], middle, weight[:, stop:]], axis=1)
 
 
 def fold_backward(
@@ -245,6 +248,12 @@ def conditioning_bound(n_iter: int) -> float:
     average of matrices that obey the bound obeys it too.
     """
     return float(1.5**n_iter)
+
+
+def _of_channels(weight: Array, channel_map: ChannelMap, start: int, inner: int) -> Array:
+    """The part of axis 1 that a map acts on, as (O, channels, positions and taps)."""
+    read = weight[:, start : start + channel_map.channels * inner]
+    return read.reshape(weight.shape[0], channel_map.channels, -1)
 
 
 def _multiply_features(per_feature: Array, deconv: Array) -> Array:

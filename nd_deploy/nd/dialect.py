@@ -208,7 +208,7 @@ def register_schemas() -> None:
 
 
 def _schema(op: Op) -> defs.OpSchema:
-    kinds = {name: defs.OpSchema.AttrType.INTS for name in op.attributes}
+    kinds = dict.fromkeys(op.attributes, defs.OpSchema.AttrType.INTS)
     if "group" in kinds:
         kinds["group"] = defs.OpSchema.AttrType.INT
     return defs.OpSchema(

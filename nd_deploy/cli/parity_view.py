@@ -1,0 +1,57 @@
+"""How the parity gates are shown, in whichever command shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nd_deploy.cli.render import table
+
+if TYPE_CHECKING:
+    from nd_deploy.parity.report import Gate, ParityReport
+
+
+def show_gates(report: ParityReport) -> None:
+    """Print a row for each gate, and how the predictions agree."""
+    table(
+        ("gate", "compares", ">error", ">budget", "result"),
+        [
+            (
+                gate.name,
+                gate.compares + (" (at conversion)" if gate.recorded else ""),
+                f"{gate.error:.1e}",
+                f"{gate.budget:.1e}",
+                "PASS" if gate.passed else "FAIL",
+            )
+            for gate in report.gates
+        ],
+    )
+    if report.top1_agreement is not None:
+        click.echo(
+            f"top-1 agrees with PyTorch on {report.top1_agreement:.1%} of {report.samples} inputs"
+        )
+
+
+def show_origins(report: ParityReport) -> None:
+    """Print where each gate's budget comes from, and what the gate ran on."""
+    table(
+        ("gate", "budget from", "ran on"),
+        [(gate.name, gate.budget_reason, _ran_on(gate)) for gate in report.gates],
+    )
+
+
+def _ran_on(gate: Gate) -> str:
+    details = dict(gate.details)
+    # What was asked for is of interest only where it is not what was got.
+    if details.get("providers_asked") == details.get("providers_got"):
+        details.pop("providers_asked", None)
+    head = [str(details.pop(name)) for name in ("runtime", "version") if name in details]
+    rest = [f"{name} {_in_words(value)}" for name, value in details.items() if value is not None]
+    return ", ".join([" ".join(head), *rest] if head else rest)
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={item}" for name, item in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

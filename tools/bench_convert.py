@@ -1,0 +1,117 @@
+"""What nd-deploy adds to torch.onnx.export: seconds, and memory over the weights.
+
+Each measurement is a fresh process. The baseline exports the network naively to a file; the other
+converts it to a bundle, parity gates and all. Time added is conversion less the exporter's own
+call inside it; memory added is the difference of the two peak resident sets.
+
+    python tools/bench_convert.py vgg16 resnet50
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+ROUNDS = 3
+
+
+def main(names: list[str]) -> None:
+    """Print one line a network."""
+    print("network      export s   added s   weights MB   added MB   added / weights")
+    for name in names or ["vgg16", "resnet50"]:
+        runs = [(measure("export", name), measure("convert", name)) for _ in range(ROUNDS)]
+        baseline, converted = min(runs, key=lambda run: run[1]["added_s"])
+        added = min(run[1]["peak_mb"] for run in runs) - min(run[0]["peak_mb"] for run in runs)
+        weights = converted["weights_mb"]
+        print(
+            f"{name:12} {baseline['export_s']:8.2f} {converted['added_s']:9.2f} {weights:12.1f} "
+            f"{added:10.1f} {added / weights:12.2f}"
+        )
+
+
+def measure(what: str, name: str) -> dict[str, float]:
+    """Run one measurement in a process of its own."""
+    command = [sys.executable, __file__, f"--{what}", name]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def run_one(what: str, name: str) -> None:
+    """Measure inside the process, and print the result as JSON."""
+    import torch
+
+    import nd_deploy
+    from nd_deploy import models
+
+    # Imported before the clock starts: a process pays for them once, whatever it converts.
+    import nd_deploy.parity.verify  # noqa: F401  isort: skip
+    import onnxruntime  # noqa: F401  isort: skip
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    network = settled(models.build(name))
+    x = torch.randn(4, *models.describe(name).input_shape)
+    exporter, spent = torch.onnx.export, [0.0]
+
+    def timed(*arguments: object, **options: object) -> object:
+        start = time.perf_counter()
+        try:
+            return exporter(*arguments, **options)
+        finally:
+            spent[0] += time.perf_counter() - start
+
+    torch.onnx.export = timed
+    # The exporter's first call in a process compiles its tables, for 2 s or more.
+    tiny = torch.nn.Linear(2, 2)
+    exporter(tiny, (torch.zeros(2, 2),), dynamo=True, verbose=False)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        if what == "export":
+            torch.onnx.export(
+                network,
+                (x,),
+                f"{folder}/model.onnx",
+                dynamo=True,
+                dynamic_shapes=({0: "batch"},),
+                verbose=False,
+            )
+        else:
+            nd_deploy.convert(network, x, Path(folder) / "bundle")
+        total = time.perf_counter() - start
+    print(
+        json.dumps(
+            {
+                "export_s": spent[0],
+                "added_s": total - spent[0],
+                "weights_mb": sum(p.numel() * p.element_size() for p in network.parameters()) / 1e6,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+            }
+        )
+    )
+
+
+def settled(network: object) -> object:
+    """The network with whitening matrices other than the identity, in eval mode."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_deconv"):
+            noise = torch.randn(buffer.shape, generator=generator)
+            buffer += 0.01 * (noise + noise.transpose(-1, -2))
+    return network.eval()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1].startswith("--"):
+        run_one(sys.argv[1][2:], sys.argv[2])
+    else:
+        main(sys.argv[1:])
