@@ -1,0 +1,167 @@
+"""From a trained network to a bundle: recognise, export, fold, prove, write."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from torch import Tensor, nn
+
+from nd_deploy.bundle import Bundle, write_bundle
+from nd_deploy.bundle.overwrite import check_output
+from nd_deploy.errors import ParityError
+from nd_deploy.exporter import trace
+from nd_deploy.nd.recognise import recognise
+from nd_deploy.nd.twin import float64_twin
+from nd_deploy.parity.gates import backend_gate, fold_gate, storage_gate
+from nd_deploy.parity.measure import top1_agreement
+from nd_deploy.parity.record import record_reference
+from nd_deploy.parity.reference import Reference
+from nd_deploy.parity.report import Gate, ParityReport
+from nd_deploy.passes.base import Decision
+from nd_deploy.passes.graph import narrow, store, to_model
+from nd_deploy.passes.pipeline import run_on_graph
+from nd_deploy.preprocess import Preprocessing
+
+# Outputs of a network whose statistics have settled stay far below this.
+_UNSETTLED = 1e6
+
+
+def convert(
+    module: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    output: Path | str,
+    *,
+    network: str | None = None,
+    checkpoint: Mapping[str, str | None] | None = None,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+    dynamic_batch: bool = True,
+    dynamic_spatial: bool = False,
+    keep_unfolded: bool = False,
+    overwrite: bool = False,
+    seed: int | None = None,
+    command: str | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Bundle:
+    """Convert a trained ND network into a folded ONNX model that is proven equal to it.
+
+    Args:
+        module: the network with its trained weights, in any mode and on any device; not changed.
+        example_input: (N, C, H, W) or (N, F) float32, or one tensor for each input. The parity
+            gates compare on it, so a few samples like real ones are best.
+        output: the bundle's folder, which must not exist.
+        network: the network's name in reports.
+        checkpoint: name, sha256, format and arch of the weights' file, for the record.
+        preprocessing: how an image becomes the input, for `nd-deploy run`.
+        labels: names of the classes, in order.
+        dynamic_batch: let the model take any batch.
+        dynamic_spatial: let it take any image size.
+        keep_unfolded: keep the model before folding in the bundle, so that the fold gate can be
+            run again without PyTorch.
+        overwrite: replace a bundle at `output`.
+        seed: of `example_input`, for the record.
+        command: the command line, for the record.
+        report: called with a line of text as each step begins.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        UnsupportedLayerError: an ND layer computes no known formula, or holds NaN.
+        InputError: the network rejects `example_input`.
+        ExportError: the network cannot be traced.
+        ParityError: a parity gate failed; nothing is written.
+        BundleError: `output` cannot be written.
+    """
+    output = Path(output)
+    check_output(output, overwrite)
+    report("recognising the ND layers")
+    recognition = recognise(module)
+    twin = float64_twin(module)
+    report("running PyTorch in float32 and float64")
+    inputs = _named(example_input)
+    reference = record_reference(module, twin, recognition, inputs)
+    warnings = [*recognition.warnings, *_unsettled(reference)]
+    if not recognition.layers:
+        warnings.append("the network has no ND layer, so there was nothing to fold")
+    report("exporting to the ND dialect")
+    graph = trace(twin, recognition, tuple(inputs.values()), dynamic_batch, dynamic_spatial)
+    del twin
+    unfolded = store(graph) if keep_unfolded else None
+    report("folding")
+    decisions = run_on_graph(graph)
+    report("proving the result equal")
+    gates = [fold_gate(graph, reference)]
+    _require(gates)
+    model = _stored(graph, decisions)
+    backend, outputs = backend_gate(model, reference)
+    gates += [storage_gate(model, reference), backend]
+    _require(gates)
+    parity = ParityReport(gates, top1_agreement(outputs, reference.truth), reference.samples)
+    report(f"writing {output}")
+    return write_bundle(
+        output,
+        model=model,
+        network=network or type(module).__name__,
+        decisions=decisions,
+        warnings=warnings,
+        parity=parity,
+        reference=reference.as_arrays(),
+        preprocessing=preprocessing,
+        labels=labels,
+        checkpoint=checkpoint,
+        seed=seed,
+        command=command,
+        unfolded=unfolded,
+        overwrite=overwrite,
+    )
+
+
+def _named(example_input: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+    """The inputs under the names that the exported model gives them."""
+    if isinstance(example_input, Tensor):
+        return {"input": example_input}
+    if len(example_input) == 1:
+        return {"input": example_input[0]}
+    return {f"input_{index}": x for index, x in enumerate(example_input)}
+
+
+def _stored(graph: gs.Graph, decisions: Sequence[Decision]) -> onnx.ModelProto:
+    """The graph in float32; it is used up, so that large weights exist in one precision only."""
+    narrow(graph)
+    gc.collect()
+    return to_model(graph, decisions)
+
+
+def _unsettled(reference: Reference) -> list[str]:
+    largest = max(float(np.abs(y).max()) for y in reference.truth)
+    if largest < _UNSETTLED:
+        return []
+    return [
+        f"outputs reach {largest:.1e}: the running statistics look as if they have not settled; "
+        "train for more steps before saving"
+    ]
+
+
+def _require(gates: Sequence[Gate]) -> None:
+    for gate in gates:
+        if not gate.passed:
+            raise ParityError(
+                f"the {gate.name} gate failed: error {gate.error:.2e}, budget {gate.budget:.2e} "
+                f"({gate.budget_reason}); compared: {gate.compares}",
+                _REMEDIES[gate.name],
+            )
+
+
+_REMEDIES = {
+    "fold": "this is a fault of nd-deploy; please report it with the network's code",
+    "storage": "the network is ill-conditioned in float32; compare more samples "
+    "(--samples 32), and see `nd-deploy convert`'s warnings about the checkpoint",
+    "backend": "the runtime computes something else than the stored model; try another version "
+    "of it, and see `nd-deploy doctor`",
+}

@@ -1,0 +1,270 @@
+"""Models in and out of the form that passes work on, and small questions about a graph.
+
+Inside, every floating-point parameter is float64, so that a chain of folds rounds once, at the end
+(`store`). Tensors that the ONNX standard types as float32 whatever the network's dtype is, such as
+the scales of Resize, keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from nd_deploy import __version__
+from nd_deploy.errors import GraphError
+from nd_deploy.nd import dialect
+from nd_deploy.passes.base import Decision, Refusal
+
+Float = np.dtype[np.floating] | type[np.floating]
+
+# (op type, input index) of inputs whose type is float32 by the standard.
+_ALWAYS_FLOAT32 = {("Resize", 2), ("Upsample", 1)}
+_FLOAT_CODES = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
+# Parameters smaller than this stay in the file that `split_parameters` makes: shape inference
+# needs the values of axes and target shapes.
+_SMALL = 64
+
+
+def load(model: onnx.ModelProto) -> gs.Graph:
+    """Read a float32 or float64 model into the passes' form.
+
+    Args:
+        model: a model of standard ops and ND dialect nodes; not changed.
+
+    Returns:
+        A graph with float64 parameters and inferred shapes, its `Constant` nodes turned into
+        constants.
+
+    Raises:
+        GraphError: the model fails onnx's own checks.
+    """
+    dialect.register_schemas()
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    foreign = [f for f in bare.functions if f.domain != dialect.DOMAIN]
+    del bare.functions[:]
+    bare.functions.extend(foreign)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True, strict_mode=True)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+        raise GraphError(
+            f"the model is not valid ONNX: {error}",
+            "check it with onnx.checker.check_model(model, full_check=True)",
+        ) from error
+    graph = gs.import_onnx(inferred)
+    lift_constants(graph)
+    _convert(graph, np.float64)
+    return graph
+
+
+def store(
+    graph: gs.Graph, dtype: Float = np.float32, decisions: Sequence[Decision] = ()
+) -> onnx.ModelProto:
+    """Write a graph as a valid model, casting its parameters once.
+
+    Args:
+        graph: not changed.
+        dtype: float32 or float64.
+        decisions: recorded as metadata on the nodes that they name.
+
+    Returns:
+        The model, with function bodies for the dialect nodes left in it.
+    """
+    copy = graph.copy()
+    narrow(copy, dtype)
+    return to_model(copy, decisions)
+
+
+def narrow(graph: gs.Graph, dtype: Float = np.float32) -> None:
+    """Cast every floating-point tensor of `graph` to `dtype`, in place, one at a time."""
+    _convert(graph, dtype)
+
+
+def to_model(graph: gs.Graph, decisions: Sequence[Decision] = ()) -> onnx.ModelProto:
+    """Write a graph as it is; see `store`."""
+    model: onnx.ModelProto = gs.export_onnx(graph)
+    model.producer_name = "nd-deploy"
+    model.producer_version = __version__
+    dialect.attach_functions(model)
+    _record(model, decisions)
+    return model
+
+
+def split_parameters(graph: gs.Graph) -> tuple[onnx.ModelProto, dict[str, NDArray[np.generic]]]:
+    """Write a graph without its large parameters, which become inputs.
+
+    A runner that takes them as feeds then needs no second copy of the weights.
+
+    Args:
+        graph: not changed.
+
+    Returns:
+        The model and the parameters by name, sharing memory with the graph.
+    """
+    copy = graph.copy()
+    parameters = {}
+    for tensor in constants(copy):
+        if tensor.values.size > _SMALL:
+            values = parameters[tensor.name] = tensor.values
+            variable = tensor.to_variable(values.dtype, values.shape)
+            variable.type = "tensor_type"  # onnx-graphsurgeon 0.6.1 forgets it, then asks for it
+            copy.inputs.append(variable)
+    return to_model(copy), parameters
+
+
+def constants(graph: gs.Graph) -> list[gs.Constant]:
+    """All constants that nodes of the graph read, each once, in order of first use."""
+    found: dict[int, gs.Constant] = {}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant):
+                found.setdefault(id(tensor), tensor)
+    return list(found.values())
+
+
+def parameters(node: gs.Node, start: int = 1) -> list[NDArray[np.float64]] | Refusal:
+    """The float64 values of a node's inputs from `start` on, or why they cannot be folded."""
+    values = []
+    for tensor in node.inputs[start:]:
+        if not isinstance(tensor, gs.Constant):
+            return Refusal(f"{tensor.name} is computed at run time")
+        if tensor.dtype != np.float64:
+            return Refusal(f"{tensor.name} is {tensor.dtype}; fold before casting the network")
+        values.append(tensor.values)
+    return values
+
+
+def write_parameter(
+    graph: gs.Graph, node: gs.Node, index: int, values: NDArray[np.generic]
+) -> None:
+    """Give input `index` of `node` new values; a constant that others read too is left to them."""
+    tensor = node.inputs[index] if index < len(node.inputs) else None
+    if isinstance(tensor, gs.Constant) and len(tensor.outputs) == 1:
+        tensor.values = values
+        return
+    name = tensor.name if tensor is not None else f"{node.name}.bias"
+    constant = gs.Constant(free_name(graph.tensors(), name or f"{node.name}.bias"), values)
+    if index < len(node.inputs):
+        node.inputs[index] = constant
+    else:
+        node.inputs.append(constant)
+
+
+def is_output(graph: gs.Graph, tensor: gs.Tensor) -> bool:
+    """Whether a user of the model sees this tensor."""
+    return any(tensor is output for output in graph.outputs)
+
+
+def static_dim(tensor: gs.Tensor, axis: int) -> int | None:
+    """The size of one axis, or None where it is unknown or dynamic."""
+    if tensor.shape is None or len(tensor.shape) <= axis:
+        return None
+    size = tensor.shape[axis]
+    return int(size) if isinstance(size, (int, np.integer)) else None
+
+
+def rank(tensor: gs.Tensor) -> int | None:
+    """The number of axes, or None where it is unknown."""
+    return None if tensor.shape is None else len(tensor.shape)
+
+
+def free_name(taken: Mapping[str, object] | Iterable[str], name: str) -> str:
+    """`name`, or the first of name_1, name_2, ... that is not taken."""
+    names = set(taken)
+    if name not in names:
+        return name
+    count = 1
+    while f"{name}_{count}" in names:
+        count += 1
+    return f"{name}_{count}"
+
+
+def bypass(graph: gs.Graph, node: gs.Node) -> None:
+    """Take a node out: whoever read its output reads its first input."""
+    source, target = node.inputs[0], node.outputs[0]
+    for consumer in list(target.outputs):
+        for index, tensor in enumerate(consumer.inputs):
+            if tensor is target:
+                consumer.inputs[index] = source
+    for index, output in enumerate(graph.outputs):
+        if output is target:
+            graph.outputs[index] = source
+    node.inputs.clear()
+    node.outputs.clear()
+    del graph.nodes[next(i for i, other in enumerate(graph.nodes) if other is node)]
+
+
+def lift_constants(graph: gs.Graph) -> None:
+    """Turn `Constant` nodes into constants, so that passes see one kind of parameter."""
+    for node in [n for n in graph.nodes if n.op == "Constant" and n.domain in (None, "")]:
+        output = node.outputs[0]
+        if is_output(graph, output):
+            continue
+        values = _constant_value(node)
+        node.outputs.clear()
+        output.to_constant(values)
+    graph.cleanup(remove_unused_graph_inputs=False)
+
+
+def _constant_value(node: gs.Node) -> NDArray[np.generic]:
+    (kind, value), *_ = node.attrs.items()
+    if isinstance(value, gs.Constant):
+        return np.asarray(value.values)
+    dtype = np.float32 if "float" in kind else np.int64
+    return np.asarray(value, dtype=dtype)
+
+
+def _convert(graph: gs.Graph, dtype: Float) -> None:
+    target = np.dtype(dtype)
+    code = onnx.helper.np_dtype_to_tensor_dtype(target)
+    fixed = {
+        id(node.inputs[index])
+        for node in graph.nodes
+        for op, index in _ALWAYS_FLOAT32
+        if node.op == op and len(node.inputs) > index
+    }
+    for tensor in graph.tensors().values():
+        if id(tensor) not in fixed and tensor.dtype in (np.float32, np.float64):
+            if isinstance(tensor, gs.Constant):
+                tensor.to_constant(tensor.values.astype(target, copy=False))
+            else:
+                tensor.dtype = target
+    for node in graph.nodes:
+        for key, value in list(node.attrs.items()):
+            if isinstance(value, gs.Graph):
+                _convert(value, dtype)
+            elif isinstance(value, gs.Constant) and value.dtype in (np.float32, np.float64):
+                node.attrs[key] = gs.Constant(value.name, value.values.astype(target))
+            elif key in ("to", "dtype") and _type_code(value) in _FLOAT_CODES:
+                node.attrs[key] = code
+
+
+def _type_code(value: object) -> int | None:
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    try:
+        return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(value)))  # type: ignore[call-overload]
+    except (TypeError, KeyError, ValueError):
+        return None
+
+
+def _record(model: onnx.ModelProto, decisions: Sequence[Decision]) -> None:
+    """Write onto each rewritten node which layers it holds and which passes put them there."""
+    nodes = {node.name: node for node in model.graph.node}
+    for decision in decisions:
+        for name in decision.into:
+            if name in nodes:
+                _append(nodes[name], "nd_deploy.layers", decision.layer)
+                _append(nodes[name], "nd_deploy.passes", decision.pass_name)
+
+
+def _append(node: onnx.NodeProto, key: str, value: str) -> None:
+    for entry in node.metadata_props:
+        if entry.key == key:
+            entry.value += f",{value}"
+            return
+    node.metadata_props.add(key=key, value=value)

@@ -1,0 +1,102 @@
+"""The passes in their order, and what became of every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from nd_deploy.nd import dialect
+from nd_deploy.passes.base import Action, Decision, Pass
+from nd_deploy.passes.cleanup import Cleanup
+from nd_deploy.passes.fold_batch_norm import FoldBatchNorm
+from nd_deploy.passes.fold_delinear import FoldDelinear
+from nd_deploy.passes.fold_fast_deconv import FoldFastDeconv
+from nd_deploy.passes.graph import load, store
+from nd_deploy.passes.lower_channel_deconv import LowerChannelDeconv
+from nd_deploy.passes.push_channel_deconv import PushChannelDeconv
+
+PASSES: Sequence[Pass] = (
+    # Identity and Dropout hide neighbours from every pass behind.
+    Cleanup(),
+    # These become plain Conv and Gemm, which the next two fold into.
+    FoldFastDeconv(),
+    FoldDelinear(),
+    # Before ChannelDeconv, which then finds a convolution in front of it instead of a BN.
+    FoldBatchNorm(),
+    PushChannelDeconv(),
+    # Only what the pass above has refused is left.
+    LowerChannelDeconv(),
+    # A pushed ChannelDeconv may have stood between a layer and its BN.
+    FoldBatchNorm(),
+    Cleanup(),
+)
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A model after all passes.
+
+    Attributes:
+        model: deployable; float32 like the model it came from.
+        decisions: one for each ND layer and each folded BatchNormalization, in graph order.
+    """
+
+    model: onnx.ModelProto
+    decisions: Sequence[Decision]
+
+
+def run_passes(model: onnx.ModelProto) -> Folded:
+    """Fold a model of the ND dialect, in float64, and cast it once at the end.
+
+    Args:
+        model: float32, from `nd_deploy.export`; not changed.
+
+    Returns:
+        The folded model and every decision.
+
+    Raises:
+        GraphError: the model is not valid ONNX.
+    """
+    graph = load(model)
+    decisions = run_on_graph(graph)
+    return Folded(store(graph, decisions=decisions), decisions)
+
+
+def run_on_graph(graph: gs.Graph, passes: Sequence[Pass] = PASSES) -> list[Decision]:
+    """Run `passes` over a graph in the passes' form, in place; see `run_passes`."""
+    order = {node.name: index for index, node in enumerate(graph.nodes)}
+    decisions: list[Decision] = []
+    refusals: dict[str, list[str]] = {}
+    for rewrite in passes:
+        result = rewrite(graph)
+        decisions.extend(_explained(decision, refusals) for decision in result.decisions)
+        for layer, refusal in result.refusals:
+            refusals.setdefault(layer, []).append(refusal.reason)
+    decisions.extend(_kept(graph, refusals))
+    return sorted(decisions, key=lambda decision: order.get(decision.layer, len(order)))
+
+
+def _explained(decision: Decision, refusals: dict[str, list[str]]) -> Decision:
+    """Say of a layer that was lowered why the better places were refused."""
+    reasons = refusals.get(decision.layer)
+    if decision.action is not Action.LOWERED or not reasons:
+        return decision
+    return replace(decision, reason=f"{decision.reason} ({'; '.join(reasons)})")
+
+
+def _kept(graph: gs.Graph, refusals: dict[str, list[str]]) -> list[Decision]:
+    return [
+        Decision(
+            node.name,
+            node.op,
+            Action.KEPT,
+            "; ".join(dict.fromkeys(refusals.get(node.name, ["no pass looked at it"]))),
+            "pipeline",
+            (node.name,),
+        )
+        for node in graph.nodes
+        if node.domain == dialect.DOMAIN
+    ]
