@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 from torch import Tensor, nn
 
-from nd_deploy.bundle import Bundle, write_bundle
-from nd_deploy.bundle.overwrite import check_output
+from nd_deploy.bundle import UNFOLDED, Bundle, BundleDraft, check_output, new_bundle
 from nd_deploy.errors import ParityError
 from nd_deploy.exporter import trace
+from nd_deploy.memory import release_freed_memory
 from nd_deploy.nd.recognise import recognise
-from nd_deploy.nd.twin import float64_twin
 from nd_deploy.parity.gates import backend_gate, fold_gate, storage_gate
 from nd_deploy.parity.measure import top1_agreement
 from nd_deploy.parity.record import record_reference
@@ -78,48 +75,64 @@ def convert(
         ParityError: a parity gate failed; nothing is written.
         BundleError: `output` cannot be written.
     """
-    output = Path(output)
-    check_output(output, overwrite)
+    check_output(Path(output), overwrite)
     report("recognising the ND layers")
     recognition = recognise(module)
-    twin = float64_twin(module)
     report("running PyTorch in float32 and float64")
     inputs = _named(example_input)
-    reference = record_reference(module, twin, recognition, inputs)
+    reference = record_reference(module, recognition, inputs)
     warnings = [*recognition.warnings, *_unsettled(reference)]
     if not recognition.layers:
         warnings.append("the network has no ND layer, so there was nothing to fold")
     report("exporting to the ND dialect")
-    graph = trace(twin, recognition, tuple(inputs.values()), dynamic_batch, dynamic_spatial)
-    del twin
-    unfolded = store(graph) if keep_unfolded else None
-    report("folding")
+    graph = trace(module, recognition, tuple(inputs.values()), dynamic_batch, dynamic_spatial)
+    with new_bundle(output, overwrite) as draft:
+        if keep_unfolded:
+            draft.save(store(graph), UNFOLDED)
+        report("folding")
+        decisions, gates = _fold(graph, reference)
+        report("proving the result equal")
+        trial = _save(graph, decisions, draft)
+        del graph
+        release_freed_memory(collect=True)
+        backend, outputs = backend_gate(trial, reference)
+        gates.append(backend)
+        _require(gates)
+        report(f"writing {output}")
+        agreement = top1_agreement(outputs, reference.truth)
+        return draft.finish(
+            network=network or type(module).__name__,
+            decisions=decisions,
+            warnings=warnings,
+            parity=ParityReport(gates, agreement, reference.samples),
+            reference=reference.as_arrays(),
+            preprocessing=preprocessing,
+            labels=labels,
+            checkpoint=checkpoint,
+            seed=seed,
+            command=command,
+        )
+
+
+def _fold(graph: gs.Graph, reference: Reference) -> tuple[list[Decision], list[Gate]]:
+    """Fold a graph, cast it, and pass the gates that need no runtime."""
+    unfolded = graph.copy()  # of the nodes alone: parameters are shared
     decisions = run_on_graph(graph)
-    report("proving the result equal")
-    gates = [fold_gate(graph, reference)]
+    gates = [fold_gate(graph, unfolded, reference)]
     _require(gates)
-    model = _stored(graph, decisions)
-    backend, outputs = backend_gate(model, reference)
-    gates += [storage_gate(model, reference), backend]
+    narrow(graph)
+    release_freed_memory()
+    gates.append(storage_gate(graph, reference))
     _require(gates)
-    parity = ParityReport(gates, top1_agreement(outputs, reference.truth), reference.samples)
-    report(f"writing {output}")
-    return write_bundle(
-        output,
-        model=model,
-        network=network or type(module).__name__,
-        decisions=decisions,
-        warnings=warnings,
-        parity=parity,
-        reference=reference.as_arrays(),
-        preprocessing=preprocessing,
-        labels=labels,
-        checkpoint=checkpoint,
-        seed=seed,
-        command=command,
-        unfolded=unfolded,
-        overwrite=overwrite,
-    )
+    return decisions, gates
+
+
+def _save(graph: gs.Graph, decisions: Sequence[Decision], draft: BundleDraft) -> Path:
+    """Write the model from a graph that is used up, and a copy for the runtime to try."""
+    model = to_model(graph, decisions)
+    release_freed_memory()
+    draft.save(model)
+    return draft.save_to_try(model)
 
 
 def _named(example_input: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
@@ -129,13 +142,6 @@ def _named(example_input: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
     if len(example_input) == 1:
         return {"input": example_input[0]}
     return {f"input_{index}": x for index, x in enumerate(example_input)}
-
-
-def _stored(graph: gs.Graph, decisions: Sequence[Decision]) -> onnx.ModelProto:
-    """The graph in float32; it is used up, so that large weights exist in one precision only."""
-    narrow(graph)
-    gc.collect()
-    return to_model(graph, decisions)
 
 
 def _unsettled(reference: Reference) -> list[str]:

@@ -1,28 +1,34 @@
-"""From a PyTorch network to the ND dialect."""
+"""From a PyTorch network to the ND dialect.
+
+The network is traced in float64 with tensors that have shapes and no contents, and the trained
+parameters are attached afterwards as they are. So constants that stand in the network's code are
+exact, and no copy of the weights is made.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
-import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nd_deploy.errors import ExportError
+from nd_deploy.errors import ExportError, UnsupportedLayerError
 from nd_deploy.nd import dialect
 from nd_deploy.nd.recognise import Recognition, recognise
-from nd_deploy.nd.twin import float64_twin
+from nd_deploy.nd.twin import float32_copy, float64_twin
 from nd_deploy.passes.graph import free_name, lift_constants, store
+from nd_deploy.torch_export import IRModel, run_exporter, tidy
 
 # Old enough for TensorRT 10.3 on JetPack 6, new enough for everything the exporter emits.
 OPSET = 18
 IR_VERSION = 10
+
+Parameters: TypeAlias = Mapping[str, Tensor]
 
 
 def export(
@@ -49,62 +55,60 @@ def export(
         UnsupportedLayerError: an ND layer computes no known formula.
         ExportError: the network cannot be traced.
     """
-    recognition = recognise(module)
-    twin = float64_twin(module)
-    graph = trace(twin, recognition, example_input, dynamic_batch, dynamic_spatial)
-    return store(graph)
+    return store(trace(module, recognise(module), example_input, dynamic_batch, dynamic_spatial))
 
 
 def trace(
-    twin: nn.Module,
+    module: nn.Module,
     recognition: Recognition,
     example_input: Tensor | Sequence[Tensor],
     dynamic_batch: bool = True,
     dynamic_spatial: bool = False,
 ) -> gs.Graph:
-    """Trace a float64 twin into a graph in the passes' form, sharing memory with the twin.
+    """Trace a network into a graph in the passes' form, which shares the network's memory.
 
     Args:
-        twin: from `float64_twin`; its ND layers are replaced by adapters, so it is used up.
-        recognition: of the network that the twin is a copy of.
-        example_input: as of `export`, in any floating dtype.
+        module: as of `export`.
+        recognition: of `module`.
+        example_input: as of `export`.
         dynamic_batch: as of `export`.
         dynamic_spatial: as of `export`.
 
     Returns:
-        The graph, with float64 parameters.
+        The graph.
 
     Raises:
+        UnsupportedLayerError: a layer holds NaN or Inf that it reads.
         ExportError: the network cannot be traced.
     """
-    inputs = tuple(_example(x) for x in _as_tuple(example_input))
-    network = _with_adapters(twin, recognition)
-    _compensate_batch_norm_eps(network)
-    program = _run_exporter(
-        network, inputs, _dynamic_shapes(inputs, dynamic_batch, dynamic_spatial)
-    )
-    graph = _import(program)
-    _name_inputs(graph)
+    inputs = _examples(example_input)
+    network = _with_adapters(float32_copy(module), recognition)
+    dynamic_shapes = _dynamic_shapes(inputs, dynamic_batch, dynamic_spatial)
+    parameters = {
+        **dict(network.named_parameters(remove_duplicate=False)),
+        **dict(network.named_buffers(remove_duplicate=False)),
+    }
+    model = _trace(network, inputs, dynamic_shapes)
+    tidy(model, parameters)
+    graph = _import(model, parameters)
+    _name(graph)
     return graph
 
 
-def _as_tuple(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
-
-
-def _example(x: Tensor) -> Tensor:
-    x = x.detach().cpu()
-    if x.is_floating_point():
-        x = x.double()
+def _examples(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
     # A batch of one would be traced as the constant 1.
-    return torch.cat([x, x]) if x.dim() and x.shape[0] == 1 else x
+    return tuple(
+        torch.cat([x, x]) if x.dim() and x.shape[0] == 1 else x
+        for x in (x.detach().cpu() for x in inputs)
+    )
 
 
 def _dynamic_shapes(
     inputs: Sequence[Tensor], batch: bool, spatial: bool
-) -> tuple[dict[int, Any], ...]:
-    def axes(x: Tensor) -> dict[int, Any]:
-        named: dict[int, Any] = {0: "batch"} if batch else {}
+) -> tuple[dict[int, str], ...]:
+    def axes(x: Tensor) -> dict[int, str]:
+        named = {0: "batch"} if batch else {}
         if spatial:
             named |= dict(zip(range(2, x.dim()), ("height", "width", "depth"), strict=False))
         return named
@@ -112,101 +116,90 @@ def _dynamic_shapes(
     return tuple(axes(x) for x in inputs)
 
 
-def _with_adapters(twin: nn.Module, recognition: Recognition) -> nn.Module:
+def _with_adapters(network: nn.Module, recognition: Recognition) -> nn.Module:
     """Replace every recognised layer, under each of the names it is reachable by."""
     by_path = {layer.path: layer for layer in recognition.layers}
     adapters: dict[int, nn.Module] = {}
-    for path, module in twin.named_modules():
+    for path, module in network.named_modules():
         if path in by_path:
             adapter = by_path[path].formula.adapter(module)
             adapter.layer = path
             adapters[id(module)] = adapter
-    if id(twin) in adapters:
-        return adapters[id(twin)]
-    for parent in list(twin.modules()):
+    if id(network) in adapters:
+        return adapters[id(network)]
+    for parent in list(network.modules()):
         # named_children() would give a shared layer once only.
         for name, child in list(parent._modules.items()):
             if id(child) in adapters:
                 setattr(parent, name, adapters[id(child)])
-    return twin
+    return network
 
 
-def _compensate_batch_norm_eps(network: nn.Module) -> None:
-    """Make BatchNormalization exact in float64 although ONNX keeps its epsilon in float32.
-
-    What the attribute loses is put into the running variance, which it is only ever added to.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_var is not None:
-            module.running_var += module.eps - float(np.float32(module.eps))
-
-
-def _run_exporter(
-    network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: tuple[dict[int, Any], ...]
-) -> Any:  # noqa: ANN401 - an ONNXProgram, which torch does not export by name
+def _trace(
+    network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: tuple[dict[int, str], ...]
+) -> IRModel:
     try:
-        with _quiet(), torch.no_grad():
-            return torch.onnx.export(
-                network,
-                inputs,
-                dynamo=True,
-                dynamic_shapes=dynamic_shapes,
-                opset_version=OPSET,
-                optimize=True,
-                verbose=False,
-            )
+        return run_exporter(*_without_contents(network, inputs), dynamic_shapes, OPSET)
+    except torch.onnx.OnnxExporterError:
+        # Tensors that are neither parameters nor buffers have contents, and do not mix.
+        twin = float64_twin(network)
+        wide = tuple(x.double() if x.is_floating_point() else x for x in inputs)
+    try:
+        return run_exporter(twin, wide, dynamic_shapes, OPSET)
     except torch.onnx.OnnxExporterError as error:
-        cause = error.__cause__ or error
-        first_lines = "\n".join(str(cause).strip().splitlines()[:6])
-        raise ExportError(
-            f"torch.onnx cannot export the network: {type(cause).__name__}: {first_lines}",
-            "if it names a batch or image size, fix that axis (--static-batch, or leave out "
-            "--dynamic-spatial); otherwise remove data-dependent Python branches from forward()",
-        ) from error
+        raise _explained(error) from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back the exporter's own warnings, which name its internals and not the user's code."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def _without_contents(
+    network: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The network and its inputs in float64 with tensors that take no memory."""
+    mode = FakeTensorMode()
+
+    def empty(tensor: Tensor) -> Tensor:
+        dtype = torch.float64 if tensor.is_floating_point() else tensor.dtype
+        with mode:
+            hollow = torch.empty(tensor.shape, dtype=dtype)
+        if isinstance(tensor, nn.Parameter):
+            return nn.Parameter(hollow, requires_grad=False)
+        return hollow
+
+    tensors = (*network.parameters(), *network.buffers())
+    memo: dict[int, Any] = {id(tensor): empty(tensor) for tensor in tensors}
+    return copy.deepcopy(network, memo), tuple(empty(x) for x in inputs)
 
 
-def _import(program: Any) -> gs.Graph:  # noqa: ANN401 - an ONNXProgram
-    """Read the exporter's result without serialising its weights.
+def _explained(error: Exception) -> Exception:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+        if isinstance(cause, UnsupportedLayerError):
+            return cause
+    first_lines = "\n".join(str(cause).strip().splitlines()[:6])
+    return ExportError(
+        f"torch.onnx cannot export the network: {type(cause).__name__}: {first_lines}",
+        "if it names a batch or image size, fix that axis (--static-batch, or leave out "
+        "--dynamic-spatial); otherwise remove data-dependent Python branches from forward()",
+    )
 
-    They are taken out before the model becomes a protobuf and put back as constants, as views of
-    the twin's tensors; large networks would otherwise be copied twice more.
-    """
-    model = program.model
-    parameters = {}
+
+def _import(model: IRModel, parameters: Parameters) -> gs.Graph:
+    """Read the traced model, and attach the parameters as views of the network's memory."""
     for name, value in list(model.graph.initializers.items()):
-        if value.const_value.size > 64:
-            parameters[name] = value.const_value.numpy()
+        if name in parameters:
             del model.graph.initializers[name]
             model.graph.inputs.append(value)
-    proto = program.model_proto
-    proto.ir_version = IR_VERSION
-    graph = gs.import_onnx(proto)
+    graph = gs.import_onnx(model.as_proto(IR_VERSION))
     for tensor in list(graph.inputs):
         if tensor.name in parameters:
-            tensor.to_constant(parameters[tensor.name])
-    graph.inputs = [t for t in graph.inputs if isinstance(t, gs.Variable)]
+            tensor.to_constant(parameters[tensor.name].detach().numpy())
+    graph.inputs = [tensor for tensor in graph.inputs if isinstance(tensor, gs.Variable)]
     graph.name = "network"
     lift_constants(graph)
-    for node in graph.nodes:
-        node.doc_string = None
     return graph
 
 
-def _name_inputs(graph: gs.Graph) -> None:
+def _name(graph: gs.Graph) -> None:
     """Name dialect nodes after their layers, and inputs and outputs after their place."""
     taken: list[str] = []
     for node in graph.nodes:

@@ -6,8 +6,13 @@ from torch import nn
 
 import nd_deploy
 from nd_deploy.errors import ExportError, UnsupportedLayerError
+from nd_deploy.exporter import trace
 from nd_deploy.nd import dialect
 from nd_deploy.nd.layers import ChannelDeconv, Delinear, FastDeconv
+from nd_deploy.nd.recognise import recognise
+from nd_deploy.nd.twin import float64_twin
+from nd_deploy.passes.graph import split_parameters
+from nd_deploy.runtime.reference import ReferenceRunner
 
 
 def trained(network, *shape, steps=5):
@@ -50,7 +55,7 @@ def run(model, *inputs):
 def relative_error(actual, module, *inputs):
     """Against PyTorch in float64."""
     with torch.no_grad():
-        truth = nd_deploy.nd.twin.float64_twin(module)(*(x.double() for x in inputs))
+        truth = float64_twin(module)(*(x.double() for x in inputs))
     return float((torch.from_numpy(actual).double() - truth).abs().max() / truth.abs().max())
 
 
@@ -104,25 +109,56 @@ def test_nothing_of_the_exporting_machine_is_left_in_the_model(model):
     assert not any(node.metadata_props for node in model.graph.node)
 
 
+def float64_error(network, inputs):
+    """Of the traced graph, executed in float64, against PyTorch in float64."""
+    model, parameters = split_parameters(trace(network, recognise(network), inputs))
+    actual = ReferenceRunner(model, parameters).run({"input": inputs.numpy()})["output"]
+    return relative_error(actual, network, inputs)
+
+
 def test_batch_norm_is_exact_in_float64_though_onnx_keeps_its_epsilon_in_float32():
     torch.manual_seed(1)
     layers = nn.Sequential(nn.BatchNorm2d(3, eps=1e-3), nn.ReLU(), FastDeconv(3, 4, 3))
     network = trained(layers, 3, 8, 8, steps=2)
     network[0].running_var.fill_(1e-4)
-    inputs = torch.randn(2, 3, 8, 8)
-    from nd_deploy.exporter import trace
-    from nd_deploy.nd.recognise import recognise
-    from nd_deploy.nd.twin import float64_twin
-    from nd_deploy.passes.graph import split_parameters
-    from nd_deploy.runtime.reference import ReferenceRunner
+    assert float64_error(network, torch.randn(2, 3, 8, 8)) < 1e-13
 
-    twin = float64_twin(network)
-    with torch.no_grad():
-        truth = twin(inputs.double())
-    proto, parameters = split_parameters(trace(twin, recognise(network), inputs))
-    runner = ReferenceRunner(proto, parameters)
-    actual = torch.from_numpy(runner.run({"input": inputs.double().numpy()})["output"])
-    assert float((actual - truth).abs().max() / truth.abs().max()) < 1e-13
+
+def test_a_number_given_to_an_op_is_exact_in_float64():
+    class Leaky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = FastDeconv(3, 4, 3, padding=1)
+
+        def forward(self, x):
+            return nn.functional.leaky_relu(self.layer(x), 0.01)
+
+    assert float64_error(Leaky().eval(), torch.randn(2, 3, 5, 5)) < 1e-13
+
+
+def test_a_tensor_that_is_no_parameter_is_exported_with_its_contents():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = FastDeconv(3, 4, 1)
+            self.shift = torch.tensor([0.5, -1.0, 2.0]).view(3, 1, 1)
+
+        def forward(self, x):
+            return self.layer(x + self.shift)
+
+    assert float64_error(Shifted().eval(), torch.randn(2, 3, 5, 5)) < 1e-13
+
+
+def test_a_parameter_that_another_module_reads_is_exported():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = FastDeconv(3, 3, 1), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return nn.functional.linear(self.first(x).mean((2, 3)), self.second.weight.T)
+
+    assert float64_error(Tied().eval(), torch.randn(2, 3, 5, 5)) < 1e-13
 
 
 def test_a_shared_layer_is_exported_at_each_place_under_its_own_name():

@@ -48,7 +48,7 @@ def why_not_written(error: OSError, needed: int) -> tuple[str, str]:
     """What kept `needed` bytes from being written, and what to do about it."""
     if error.errno in _FULL:
         return (
-            f"the disk is full: about {readable_size(needed)} are needed",
+            f"the disk is full: at least {readable_size(needed)} are needed",
             "free some space, or choose a folder on another disk",
         )
     return (

@@ -49,7 +49,7 @@ def save(model: onnx.ModelProto, path: Path, external_data_over: int) -> list[Pa
     if references(model):
         raise ValueError("the model's external data is not loaded")
     if weight_bytes(model) <= external_data_over:
-        path.write_bytes(model.SerializeToString(deterministic=True))
+        _write_inline(model, path)
         return [path]
     data = path.with_name(f"{path.name}.data")
     slim = onnx.ModelProto()
@@ -66,6 +66,43 @@ def save(model: onnx.ModelProto, path: Path, external_data_over: int) -> list[Pa
             slim.graph.initializer.append(_reference(tensor, data.name, offset, length))
     path.write_bytes(slim.SerializeToString(deterministic=True))
     return [path, data]
+
+
+def _write_inline(model: onnx.ModelProto, path: Path) -> None:
+    """Serialise tensor by tensor; protobuf at once would hold the weights twice more.
+
+    The file is an ordinary model: one graph, its initializers behind its other fields.
+    """
+    rest, graph = onnx.ModelProto(), onnx.GraphProto()
+    _copy_fields(model, rest, but="graph")
+    _copy_fields(model.graph, graph, but="initializer")
+    head = graph.SerializeToString(deterministic=True)
+    starts = [_start("GraphProto", "initializer", t.ByteSize()) for t in model.graph.initializer]
+    size = len(head) + sum(
+        len(start) + tensor.ByteSize()
+        for start, tensor in zip(starts, model.graph.initializer, strict=True)
+    )
+    with path.open("wb") as file:
+        file.write(rest.SerializeToString(deterministic=True))
+        file.write(_start("ModelProto", "graph", size) + head)
+        for start, tensor in zip(starts, model.graph.initializer, strict=True):
+            file.write(start)
+            file.write(tensor.SerializeToString(deterministic=True))
+
+
+def _start(message: str, field: str, size: int) -> bytes:
+    """What stands in front of a field of `size` bytes: its number, its wire type, the size."""
+    number = getattr(onnx, message).DESCRIPTOR.fields_by_name[field].number
+    return bytes([number << 3 | 2]) + _varint(size)
+
+
+def _varint(value: int) -> bytes:
+    """Protobuf's integers: 7 bits a byte, the lowest first, a set top bit where more follow."""
+    digits = bytearray()
+    while value >= 0x80:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*digits, value])
 
 
 def references(model: onnx.ModelProto) -> set[str]:

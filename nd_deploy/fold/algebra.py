@@ -7,23 +7,36 @@ layer, and confusing the two orders gives wrong numbers without an error:
 * FastDeconv and ChannelDeconv use D ⊗ I_G: feature f of block g is entry f·G + g (strided);
 * Delinear uses I_G ⊗ D: feature f of block g is entry g·F + f (contiguous).
 
-D is symmetric only up to rounding, so it is never transposed or symmetrised here. Everything is
-computed in the dtype of the arguments; nd-deploy passes float64 and casts once, when it stores.
+D is symmetric only up to rounding, so it is never transposed or symmetrised here. Arguments may be
+of any float dtype; everything is computed in float64. Weights are worked on a few rows at a time,
+so that beside a result there is little more in memory than the arguments.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+Wide = NDArray[np.float64]
+
+# Entries of a weight that are worked on at once: 2 MiB in float64.
+_CHUNK = 2**18
+
+
+def row_chunks(weight: Array) -> Iterator[slice]:
+    """Slices along axis 0 that cover `weight` and hold few enough entries to be copied."""
+    rows = max(1, _CHUNK // max(1, weight[0].size))
+    for start in range(0, weight.shape[0], rows):
+        yield slice(start, start + rows)
 
 
 def fold_fast_deconv(
     weight: Array, bias: Array | None, mean: Array, deconv: Array
-) -> tuple[Array, Array]:
+) -> tuple[Wide, Wide]:
     """Fold D of a FastDeconv into its own convolution: W' = W (D ⊗ I_G), b' = b - W' mu.
 
     The layer whitens the patches it convolves, zero padding included, so the identity holds at the
@@ -39,16 +52,23 @@ def fold_fast_deconv(
         The folded weight, in the shape of `weight`, and bias (O,).
     """
     groups, features, _ = deconv.shape
-    outputs = weight.shape[0]
-    per_feature = weight.reshape(groups, outputs // groups, features, -1)
-    folded = _multiply_features(per_feature, deconv)
-    correction = np.einsum("gofs,gf->go", folded, mean).reshape(outputs)
-    return folded.reshape(weight.shape), _minus(bias, correction)
+    mean, deconv = _wide(mean), _wide(deconv)
+    folded = np.empty(weight.shape)
+    if groups == 1:
+        for rows in row_chunks(weight):
+            chunk = weight[rows].reshape(-1, features, weight[0].size // features)
+            folded[rows] = _multiply_features(chunk, deconv[0]).reshape(weight[rows].shape)
+    else:
+        per_feature = weight.reshape(groups, weight.shape[0] // groups, features, -1)
+        folded[:] = _multiply_features(per_feature, deconv).reshape(weight.shape)
+    per_group = folded.reshape(groups, weight.shape[0] // groups, features, -1)
+    correction = np.einsum("gofs,gf->go", per_group, mean).reshape(-1)
+    return folded, _minus(bias, correction)
 
 
 def fold_delinear(
     weight: Array, bias: Array | None, mean: Array, deconv: Array
-) -> tuple[Array, Array]:
+) -> tuple[Wide, Wide]:
     """Fold D of a Delinear into its own linear layer: W' = W (I_G ⊗ D), b' = b - W' mu.
 
     Args:
@@ -60,10 +80,13 @@ def fold_delinear(
     Returns:
         The folded weight (O, I) and bias (O,).
     """
-    outputs, features = weight.shape[0], deconv.shape[0]
-    folded = weight.reshape(outputs, -1, features) @ deconv
-    correction = np.einsum("ogf,f->o", folded, mean)
-    return folded.reshape(weight.shape), _minus(bias, correction)
+    mean, deconv = _wide(mean), _wide(deconv)
+    folded = np.empty(weight.shape)
+    for rows in row_chunks(weight):
+        chunk = weight[rows].reshape(-1, deconv.shape[0])
+        folded[rows] = (chunk @ deconv).reshape(weight[rows].shape)
+    blocks = folded.reshape(weight.shape[0], -1, deconv.shape[0])
+    return folded, _minus(bias, np.einsum("ogf,f->o", blocks, mean))
 
 
 @dataclass(frozen=True)
@@ -94,50 +117,53 @@ class ChannelMap:
         features: int = self.deconv.shape[0]
         return self.channels // features * features
 
-    def centre(self) -> Array:
+    def centre(self) -> Wide:
         """The mean m that is subtracted, one value a channel: (C,)."""
         groups = self.channels // self.deconv.shape[0]
-        leftover = np.full(self.channels - self.whitened, self.leftover_mean, self.mean.dtype)
-        return np.concatenate([np.repeat(self.mean, groups), leftover])
+        leftover = np.full(self.channels - self.whitened, self.leftover_mean)
+        return np.concatenate([np.repeat(_wide(self.mean), groups), leftover])
 
-    def offset(self) -> Array:
+    def offset(self) -> Wide:
         """The constant part of the map, v = -M m: (C,)."""
         return -self.left(self.centre())
 
-    def right(self, weight: Array) -> Array:
+    def right(self, weight: Array) -> Wide:
         """Weight times M along axis 1: (O, C, ...) to (O, C, ...)."""
         return self._blocks(weight, self.deconv)
 
-    def left(self, weight: Array) -> Array:
+    def left(self, weight: Array) -> Wide:
         """M times weight along axis 0: (C, ...) to (C, ...)."""
-        left: Array = self._blocks(weight[None], self.deconv.T)[0]
+        left: Wide = self._blocks(weight[None], self.deconv.T)[0]
         return left
 
-    def matrix(self) -> Array:
+    def matrix(self) -> Wide:
         """M itself: (C, C)."""
-        return self.right(np.eye(self.channels, dtype=self.deconv.dtype))
+        return self.right(np.eye(self.channels))
 
     def inverse(self) -> ChannelMap:
         """The map with M^-1 for M and no mean, for undoing a fold of the matrix."""
         return ChannelMap(
-            np.linalg.inv(self.deconv),
-            np.zeros_like(self.mean),
+            invert(self.deconv),
+            np.zeros(len(self.mean)),
             self.channels,
             0.0,
             1.0 / self.leftover_scale,
         )
 
-    def _blocks(self, array: Array, deconv: Array) -> Array:
-        head, leftover = np.split(array, [self.whitened], axis=1)
-        if head.size:
-            per_feature = head.reshape(array.shape[0], deconv.shape[0], -1)
-            head = _multiply_features(per_feature, deconv).reshape(head.shape)
-        return np.concatenate([head, leftover * self.leftover_scale], axis=1)
+    def _blocks(self, array: Array, deconv: Array) -> Wide:
+        deconv, features, whitened = _wide(deconv), self.deconv.shape[0], self.whitened
+        result = np.empty(array.shape)
+        result[:, whitened:] = _wide(array[:, whitened:]) * self.leftover_scale
+        for rows in row_chunks(array) if whitened else ():
+            head = array[rows, :whitened]
+            per_feature = head.reshape(head.shape[0], features, -1)
+            result[rows, :whitened] = _multiply_features(per_feature, deconv).reshape(head.shape)
+        return result
 
 
 def fold_forward(
     weight: Array, bias: Array | None, channel_map: ChannelMap, start: int = 0, inner: int = 1
-) -> tuple[Array, Array]:
+) -> tuple[Wide, Wide]:
     """Fold y = M (x - m) into the linear layer that reads y: W' = W M, b' = b - W' m.
 
     Exact where every tap of the weight reads a real position; a zero-padded convolution must keep
@@ -160,7 +186,7 @@ def fold_forward(
 
 def fold_matrix_forward(
     weight: Array, channel_map: ChannelMap, start: int = 0, inner: int = 1
-) -> Array:
+) -> Wide:
     """W' = W M alone, for a convolution that reads the centred x - m; see `fold_forward`.
 
     With the subtraction kept in front, conv(M (x - m)) = conv'(x - m) holds under zero padding
@@ -168,13 +194,12 @@ def fold_matrix_forward(
     """
     stop = start + channel_map.channels * inner
     read = channel_map.right(_of_channels(weight, channel_map, start, inner))
-    middle = read.reshape(weight[:, start:stop].shape)
-    return np.concatenate([weight[:, :start], middle, weight[:, stop:]], axis=1)
+    folded = _wide(weight, copy=True)
+    folded[:, start:stop] = read.reshape(folded[:, start:stop].shape)
+    return folded
 
 
-def fold_backward(
-    weight: Array, bias: Array | None, channel_map: ChannelMap
-) -> tuple[Array, Array]:
+def fold_backward(weight: Array, bias: Array | None, channel_map: ChannelMap) -> tuple[Wide, Wide]:
     """Fold y = M (x - m) into the linear layer that produces x: W' = M W, b' = M (b - m).
 
     Exact for any padding, since M acts on each output position by itself.
@@ -199,7 +224,7 @@ def fold_batch_norm(
     mean: Array,
     var: Array,
     eps: float,
-) -> tuple[Array, Array]:
+) -> tuple[Wide, Wide]:
     """Fold y = scale (x - mean) / sqrt(var + eps) + shift into the layer that produces x.
 
     Args:
@@ -214,9 +239,18 @@ def fold_batch_norm(
     Returns:
         The folded weight, in the shape of `weight`, and bias (C,).
     """
-    gain = scale / np.sqrt(var + eps)
-    per_output = gain.reshape(-1, *([1] * (weight.ndim - 1)))
-    return weight * per_output, _minus(bias, mean) * gain + shift
+    gain: Wide = _wide(scale) / np.sqrt(_wide(var) + eps)
+    folded: Wide = _wide(weight) * gain.reshape(-1, *([1] * (weight.ndim - 1)))
+    folded_bias: Wide = _minus(bias, _wide(mean)) * gain + _wide(shift)
+    return folded, folded_bias
+
+
+def invert(deconv: Array) -> Wide:
+    """D^-1 over leading axes; NaN where one of them has no inverse."""
+    try:
+        return _wide(np.linalg.inv(_wide(deconv)))
+    except np.linalg.LinAlgError:
+        return np.full(deconv.shape, np.nan)
 
 
 def condition_number(deconv: Array) -> float:
@@ -226,8 +260,11 @@ def condition_number(deconv: Array) -> float:
         deconv: (..., F, F).
 
     Returns:
-        The condition number; infinity where D is not positive definite.
+        The condition number; infinity where D is not positive definite, or not finite.
     """
+    deconv = _wide(deconv)
+    if not np.isfinite(deconv).all():
+        return float("inf")
     symmetric = (deconv + np.swapaxes(deconv, -1, -2)) / 2
     eigenvalues = np.linalg.eigvalsh(symmetric)
     smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
@@ -238,7 +275,8 @@ def condition_number(deconv: Array) -> float:
 
 def asymmetry(deconv: Array) -> float:
     """Largest |D - D^T| over largest |D|: rounding for a healthy buffer."""
-    return float(np.abs(deconv - np.swapaxes(deconv, -1, -2)).max() / np.abs(deconv).max())
+    largest = float(np.abs(deconv).max())
+    return float(np.abs(deconv - np.swapaxes(deconv, -1, -2)).max()) / largest if largest else 0.0
 
 
 def conditioning_bound(n_iter: int) -> float:
@@ -256,7 +294,7 @@ def _of_channels(weight: Array, channel_map: ChannelMap, start: int, inner: int)
     return read.reshape(weight.shape[0], channel_map.channels, -1)
 
 
-def _multiply_features(per_feature: Array, deconv: Array) -> Array:
+def _multiply_features(per_feature: Array, deconv: Wide) -> Wide:
     """sum_f' A[..., o, f', s] D[..., f', f], as one matrix product a block.
 
     Args:
@@ -268,5 +306,9 @@ def _multiply_features(per_feature: Array, deconv: Array) -> Array:
     return np.swapaxes(rows.reshape(last.shape), -1, -2)
 
 
-def _minus(bias: Array | None, correction: Array) -> Array:
-    return -correction if bias is None else bias - correction
+def _minus(bias: Array | None, correction: Wide) -> Wide:
+    return -correction if bias is None else _wide(bias) - correction
+
+
+def _wide(array: Array, copy: bool = False) -> Wide:
+    return array.astype(np.float64, copy=copy)

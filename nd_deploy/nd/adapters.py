@@ -163,7 +163,8 @@ class ChannelDeconvAdapter(Adapter):
         eps: float,
     ) -> None:
         super().__init__()
-        scale = (leftover_var.double() + eps).rsqrt().to(deconv.dtype)
+        # Float64 even in a float32 network: it is computed here, and rounded when it is stored.
+        scale = (leftover_var.double() + eps).rsqrt()
         self.register_buffer("mean", mean.reshape(-1))
         self.register_buffer("deconv", deconv)
         self.finite = bool(torch.isfinite(deconv).all())

@@ -10,6 +10,7 @@ The formulas are those of `nd_deploy.fold.algebra`, which has them with their so
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import onnx
@@ -170,7 +171,7 @@ OPS: dict[str, Op] = {
             x_centred = Sub (x_blocks, m_column)
             y_blocks = MatMul (deconv, x_centred)
             head_shape = Shape (x_head)
-            y_head = Reshape (y_blocks, head_shape)
+            y_head = Reshape <allowzero: int = 1> (y_blocks, head_shape)
             tail_centred = Sub (x_tail, leftover_mean)
             y_tail = Mul (tail_centred, leftover_scale)
             y = Concat <axis: int = 1> (y_head, y_tail)
@@ -186,9 +187,10 @@ def attach_functions(model: onnx.ModelProto) -> None:
     Args:
         model: changed in place; its import of the dialect is added or removed to match.
     """
-    used = sorted({node.op_type for node in model.graph.node if node.domain == DOMAIN})
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     foreign = [f for f in model.functions if f.domain != DOMAIN]
+    nodes = _with_nested([*model.graph.node, *(node for f in foreign for node in f.node)])
+    used = sorted({node.op_type for node in nodes if node.domain == DOMAIN})
     del model.functions[:]
     model.functions.extend([*foreign, *(OPS[name].function(opset) for name in used)])
     imports = [o for o in model.opset_import if o.domain != DOMAIN]
@@ -196,6 +198,14 @@ def attach_functions(model: onnx.ModelProto) -> None:
     model.opset_import.extend(imports)
     if used:
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
+
+
+def _with_nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _with_nested(graph.node)
 
 
 def register_schemas() -> None:
@@ -228,28 +238,35 @@ def _schema(op: Op) -> defs.OpSchema:
 
 
 def _infer_same_shape(context: shape_inference.InferenceContext) -> None:
-    context.set_output_type(0, context.get_input_type(0))
+    x = context.get_input_type(0)
+    if x is not None:
+        context.set_output_type(0, x)
 
 
 def _infer_linear(context: shape_inference.InferenceContext) -> None:
     output = context.get_input_type(0)
-    if not output.tensor_type.HasField("shape") or not output.tensor_type.shape.dim:
+    if output is None:
         return
-    weight = context.get_input_type(1).tensor_type.shape.dim
-    output.tensor_type.shape.dim[-1].CopyFrom(weight[0])
+    dims = output.tensor_type.shape.dim
+    if dims:
+        dims[-1].CopyFrom(_outputs(context))
     context.set_output_type(0, output)
 
 
 def _infer_conv(context: shape_inference.InferenceContext) -> None:
     output = context.get_input_type(0)
-    if not output.tensor_type.HasField("shape"):
+    if output is None:
         return
-    kernel, strides, pads, dilations = (
-        list(context.get_attribute(name).ints) for name in CONV_ATTRIBUTES[:-1]
-    )
-    weight = context.get_input_type(1).tensor_type.shape.dim
     dims = output.tensor_type.shape.dim
-    dims[1].CopyFrom(weight[0])
+    kernel, strides, pads, dilations = (_ints(context, name) for name in CONV_ATTRIBUTES[:-1])
+    sizes = {len(kernel), len(strides), len(dilations), len(pads) / 2}
+    if sizes != {len(dims) - 2 if dims else len(kernel)}:
+        raise shape_inference.InferenceError(
+            f"{FAST_DECONV} has an input of {len(dims)} axes, kernel_shape {kernel}, "
+            f"strides {strides}, pads {pads} and dilations {dilations}"
+        )
+    if dims:
+        dims[1].CopyFrom(_outputs(context))
     for i, dim in enumerate(dims[2:]):
         size = dim.dim_value
         dim.Clear()
@@ -258,6 +275,18 @@ def _infer_conv(context: shape_inference.InferenceContext) -> None:
             padded = size + pads[i] + pads[i + len(kernel)]
             dim.dim_value = (padded - reach) // strides[i] + 1
     context.set_output_type(0, output)
+
+
+def _outputs(context: shape_inference.InferenceContext) -> onnx.TensorShapeProto.Dimension:
+    """The size of the weight's axis 0, unknown where the weight is."""
+    weight = context.get_input_type(1)
+    dims = weight.tensor_type.shape.dim if weight is not None else ()
+    return dims[0] if dims else onnx.TensorShapeProto.Dimension()
+
+
+def _ints(context: shape_inference.InferenceContext, name: str) -> list[int]:
+    attribute = context.get_attribute(name)
+    return [] if attribute is None else list(attribute.ints)
 
 
 _INFERENCE = {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,37 +12,38 @@ from torch import Tensor, nn
 from nd_deploy.errors import InputError
 from nd_deploy.nd.recognise import Recognition
 from nd_deploy.nd.threads import single_threaded
+from nd_deploy.nd.twin import float32_copy, float64_twin, widened_in_turn
 from nd_deploy.parity.measure import relative_error
 from nd_deploy.parity.reference import LayerReference, Reference, sample
 
+_Outputs = tuple[list[np.ndarray], dict[str, np.ndarray]]
+
 
 def record_reference(
-    module: nn.Module,
-    twin: nn.Module,
-    recognition: Recognition,
-    inputs: Mapping[str, Tensor],
+    module: nn.Module, recognition: Recognition, inputs: Mapping[str, Tensor]
 ) -> Reference:
-    """Run the network and its float64 twin on the same inputs.
+    """Run a network in float32 and in float64 on the same inputs.
 
     Args:
         module: the trained network, in any mode; left as it is.
-        twin: its float64 twin.
         recognition: of `module`.
         inputs: by name, in the order of the network's arguments.
 
     Returns:
-        Outputs of both, and those of every ND layer, sampled.
+        Outputs in both, and those of every ND layer, sampled.
 
     Raises:
         InputError: the network rejects the inputs, or its output is not finite.
     """
     paths = [layer.path for layer in recognition.layers]
-    arguments = tuple(inputs.values())
-    with _in_eval(module) as network:
+    arguments = tuple(x.detach().cpu() for x in inputs.values())
+    network = float32_copy(module)
+    try:
         float32, narrow = _forward(network, arguments, paths)
-    wide_arguments = tuple(x.cpu().double() if x.is_floating_point() else x for x in arguments)
-    with single_threaded():
-        truth, wide = _forward(twin, wide_arguments, paths)
+        truth, wide = _float64_forward(module, network, arguments, paths)
+    except Exception as error:
+        # The user's own code runs here, and may raise anything.
+        raise _rejection(error, arguments) from error
     if not all(np.isfinite(y).all() for y in truth):
         raise InputError(
             "the network's output holds NaN or Inf, in float64 too",
@@ -55,20 +54,31 @@ def record_reference(
         for path in paths
         if path in wide and path in narrow
     }
-    arrays = {name: x.detach().cpu().numpy() for name, x in inputs.items()}
+    arrays = {name: x.numpy() for name, x in zip(inputs, arguments, strict=True)}
     return Reference(arrays, [y.astype(np.float64) for y in truth], float32, layers)
 
 
-def _forward(
-    network: nn.Module, arguments: tuple[Tensor, ...], paths: Sequence[str]
-) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+def _float64_forward(
+    module: nn.Module, network: nn.Module, arguments: tuple[Tensor, ...], paths: Sequence[str]
+) -> _Outputs:
+    wide = tuple(x.double() if x.is_floating_point() else x for x in arguments)
+    with single_threaded():
+        try:
+            with widened_in_turn(network):
+                return _forward(network, wide, paths)
+        except RuntimeError:
+            # Some module reads another's parameters, so all have to be float64 at once.
+            return _forward(float64_twin(module), wide, paths)
+
+
+def _forward(network: nn.Module, arguments: tuple[Tensor, ...], paths: Sequence[str]) -> _Outputs:
     layers = dict(network.named_modules())
     seen: dict[str, np.ndarray] = {}
 
-    def keep(path: str) -> Any:  # noqa: ANN401 - torch's hook type
+    def keep(path: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _arguments: object, output: Tensor) -> None:
             # A shared layer is called more than once; its node in the graph is the first call.
-            seen.setdefault(path, sample(output.detach().cpu().numpy()))
+            seen.setdefault(path, sample(output.detach().numpy()))
 
         return hook
 
@@ -76,18 +86,10 @@ def _forward(
     try:
         with torch.no_grad():
             output = network(*arguments)
-    except Exception as error:
-        shapes = ", ".join(str(tuple(x.shape)) for x in arguments)
-        raise InputError(
-            f"the network rejects an input of shape {shapes} ({arguments[0].dtype}): "
-            f"{type(error).__name__}: {error}",
-            "give the shape it was trained on (--input CxHxW); a network must also run in float64, "
-            "so it may not cast to float32 itself",
-        ) from error
     finally:
         for handle in handles:
             handle.remove()
-    return [y.detach().cpu().numpy() for y in _flat(output)], seen
+    return [y.detach().numpy() for y in _flat(output)], seen
 
 
 def _flat(output: object) -> list[Tensor]:
@@ -104,26 +106,13 @@ def _flat(output: object) -> list[Tensor]:
     )
 
 
-@contextlib.contextmanager
-def _in_eval(module: nn.Module) -> Iterator[nn.Module]:
-    """The network in eval mode, put back afterwards.
-
-    The authors' ChannelDeconv writes to its buffers when it has counted no training batch, so such
-    a network is copied first.
-    """
-    counters = [
-        layer._buffers["num_batches_tracked"]
-        for layer in module.modules()
-        if "running_mean1" in layer._buffers and "num_batches_tracked" in layer._buffers
-    ]
-    if any(counter is not None and counter == 0 for counter in counters):
-        module = copy.deepcopy(module)
-        for layer in module.modules():
-            if "running_mean1" in layer._buffers and "num_batches_tracked" in layer._buffers:
-                layer.num_batches_tracked.fill_(1)  # type: ignore[operator]
-    modes = [(layer, layer.training) for layer in module.modules()]
-    try:
-        yield module.eval()
-    finally:
-        for layer, mode in modes:
-            layer.training = mode
+def _rejection(error: Exception, arguments: tuple[Tensor, ...]) -> InputError:
+    if isinstance(error, InputError):
+        return error
+    shapes: list[Any] = [tuple(x.shape) for x in arguments]
+    return InputError(
+        f"the network rejects an input of shape {', '.join(map(str, shapes))} "
+        f"({arguments[0].dtype}): {type(error).__name__}: {error}",
+        "give the shape it was trained on (--input CxHxW); a network must also run in float64, "
+        "so it may not cast to float32 itself",
+    )

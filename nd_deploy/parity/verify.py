@@ -54,7 +54,7 @@ def verify(
     reference = Reference.from_arrays(bundle.reference())
     model = onnx.load(bundle.model_path)
     backend, outputs = backend_gate(bundle.model_path, reference, providers)
-    gates = [_fold_gate(bundle, reference), storage_gate(model, reference), backend]
+    gates = [_fold_gate(bundle, reference), storage_gate(load(model), reference), backend]
     report = ParityReport(gates, top1_agreement(outputs, reference.truth), reference.samples)
     layers = None
     if per_layer:

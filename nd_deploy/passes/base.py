@@ -1,7 +1,7 @@
 """What a pass is, and how a graph is held between passes.
 
-Between passes a graph is an onnx-graphsurgeon graph whose floating-point parameters are float64:
-`load` widens, the passes compute, `store` casts once. At any point `store` gives a valid model.
+Between passes a graph is an onnx-graphsurgeon graph, and what a pass has computed stays in it as
+float64: `store` casts once. At any point `store` gives a valid model that runs.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def _does_nothing(graph: gs.Graph, node: gs.Node) -> bool:
         return False
     if node.op == "Identity":
         return True
-    has_mask = len(node.outputs) > 1 and bool(node.outputs[1].outputs)
+    masks = node.outputs[1:]
+    has_mask = any(mask.outputs or is_output(graph, mask) for mask in masks)
     training = len(node.inputs) > 2 and not (
         isinstance(node.inputs[2], gs.Constant) and not node.inputs[2].values.any()
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
+from nd_deploy.attributes import written_value
 from nd_deploy.fold.algebra import fold_batch_norm
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
 from nd_deploy.passes.graph import bypass, parameters
@@ -32,7 +33,7 @@ class FoldBatchNorm(NodePass):
         producer = read_producer(graph, node.inputs[0])
         if isinstance(producer, Refusal):
             return producer
-        eps = float(node.attrs.get("epsilon", 1e-5))
+        eps = written_value(node.attrs.get("epsilon", 1e-5))
         scale, shift, mean, var = statistics
         weight, bias = fold_batch_norm(producer.weight, producer.bias, scale, shift, mean, var, eps)
         producer.write(graph, weight, bias)

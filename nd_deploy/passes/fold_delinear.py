@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from nd_deploy.fold.algebra import Array, fold_delinear
+from nd_deploy.fold.algebra import Array, fold_delinear, invert, row_chunks
 from nd_deploy.fold.certificate import certify
 from nd_deploy.nd.dialect import DELINEAR
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
@@ -37,11 +37,12 @@ class FoldDelinear(NodePass):
                 f"weight {weight.shape} does not split into blocks of {deconv.shape[0]} features"
             )
         folded_weight, folded_bias = fold_delinear(weight, bias, mean, deconv)
+        inverse, nothing = invert(deconv), np.zeros_like(mean)
 
         def unfold(rounding: Array) -> Array:
-            return fold_delinear(rounding, None, np.zeros_like(mean), np.linalg.inv(deconv))[0]
+            return fold_delinear(rounding, None, nothing, inverse)[0]
 
-        certificate = certify(weight, folded_weight, deconv, unfold)
+        certificate = certify(weight, folded_weight, deconv, unfold, row_chunks(weight))
         into = _to_linear(graph, node, folded_weight, folded_bias)
         return Decision(
             node.name,

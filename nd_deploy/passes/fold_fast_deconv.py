@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from nd_deploy.fold.algebra import Array, fold_fast_deconv
+from nd_deploy.fold.algebra import Array, fold_fast_deconv, invert, row_chunks
 from nd_deploy.fold.certificate import certify
 from nd_deploy.nd.dialect import FAST_DECONV
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
@@ -38,11 +38,13 @@ class FoldFastDeconv(NodePass):
                 f"weight {weight.shape} does not split into {groups} groups of {features} features"
             )
         folded_weight, folded_bias = fold_fast_deconv(weight, bias, mean, deconv)
+        inverse, nothing = invert(deconv), np.zeros_like(mean)
 
         def unfold(rounding: Array) -> Array:
-            return fold_fast_deconv(rounding, None, np.zeros_like(mean), np.linalg.inv(deconv))[0]
+            return fold_fast_deconv(rounding, None, nothing, inverse)[0]
 
-        certificate = certify(weight, folded_weight, deconv, unfold)
+        chunks = row_chunks(weight) if groups == 1 else [slice(None)]
+        certificate = certify(weight, folded_weight, deconv, unfold, chunks)
         write_parameter(graph, node, 1, folded_weight)
         write_parameter(graph, node, 2, folded_bias)
         node.inputs = list(node.inputs)[:3]

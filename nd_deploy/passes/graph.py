@@ -1,13 +1,14 @@
 """Models in and out of the form that passes work on, and small questions about a graph.
 
-Inside, every floating-point parameter is float64, so that a chain of folds rounds once, at the end
-(`store`). Tensors that the ONNX standard types as float32 whatever the network's dtype is, such as
-the scales of Resize, keep it.
+Parameters come in as they are, and what a pass computes stays in the graph as float64, so that a
+chain of folds rounds once, at the end: `store` and `narrow` cast everything to one dtype. Tensors
+that the ONNX standard types as float32 whatever the network's dtype is, such as the scales of
+Resize, keep it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 
 import numpy as np
 import onnx
@@ -23,6 +24,13 @@ Float = np.dtype[np.floating] | type[np.floating]
 
 # (op type, input index) of inputs whose type is float32 by the standard.
 _ALWAYS_FLOAT32 = {("Resize", 2), ("Upsample", 1)}
+# Attributes of `Constant` that hold a number or a list of them.
+_PLAIN_VALUES: Mapping[str, type[np.generic]] = {
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
 _FLOAT_CODES = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
 # Parameters smaller than this stay in the file that `split_parameters` makes: shape inference
 # needs the values of axes and target shapes.
@@ -30,14 +38,14 @@ _SMALL = 64
 
 
 def load(model: onnx.ModelProto) -> gs.Graph:
-    """Read a float32 or float64 model into the passes' form.
+    """Read a model into the passes' form.
 
     Args:
         model: a model of standard ops and ND dialect nodes; not changed.
 
     Returns:
-        A graph with float64 parameters and inferred shapes, its `Constant` nodes turned into
-        constants.
+        A graph with inferred shapes, its `Constant` nodes turned into constants and every node
+        under a name of its own.
 
     Raises:
         GraphError: the model fails onnx's own checks.
@@ -57,7 +65,7 @@ def load(model: onnx.ModelProto) -> gs.Graph:
         ) from error
     graph = gs.import_onnx(inferred)
     lift_constants(graph)
-    _convert(graph, np.float64)
+    _name_nodes(graph)
     return graph
 
 
@@ -85,11 +93,21 @@ def narrow(graph: gs.Graph, dtype: Float = np.float32) -> None:
 
 
 def to_model(graph: gs.Graph, decisions: Sequence[Decision] = ()) -> onnx.ModelProto:
-    """Write a graph as it is; see `store`."""
-    model: onnx.ModelProto = gs.export_onnx(graph)
-    model.producer_name = "nd-deploy"
-    model.producer_version = __version__
-    dialect.attach_functions(model)
+    """Write a graph as it is, using it up; see `store`.
+
+    Each parameter is taken out of the graph as it goes into the model, so that the weights are not
+    in memory twice.
+    """
+    model, parameters = split_parameters(graph)
+    graph.nodes.clear()
+    kept = [port for port in model.graph.input if port.name not in parameters]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    for name in list(parameters):
+        values = parameters.pop(name)
+        tensor = model.graph.initializer.add(name=name, dims=values.shape)
+        tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+        tensor.raw_data = values.tobytes()
     _record(model, decisions)
     return model
 
@@ -107,13 +125,19 @@ def split_parameters(graph: gs.Graph) -> tuple[onnx.ModelProto, dict[str, NDArra
     """
     copy = graph.copy()
     parameters = {}
-    for tensor in constants(copy):
-        if tensor.values.size > _SMALL:
-            values = parameters[tensor.name] = tensor.values
+    for original, tensor in zip(constants(graph), constants(copy), strict=True):
+        # Read where it stays: what a copy reads from the model late is the copy's alone.
+        values = original.values
+        if values.size > _SMALL and values.dtype.kind in "fiu":
+            parameters[tensor.name] = values
             variable = tensor.to_variable(values.dtype, values.shape)
             variable.type = "tensor_type"  # onnx-graphsurgeon 0.6.1 forgets it, then asks for it
             copy.inputs.append(variable)
-    return to_model(copy), parameters
+    model: onnx.ModelProto = gs.export_onnx(copy)
+    model.producer_name = "nd-deploy"
+    model.producer_version = __version__
+    dialect.attach_functions(model)
+    return model, parameters
 
 
 def constants(graph: gs.Graph) -> list[gs.Constant]:
@@ -126,13 +150,15 @@ def constants(graph: gs.Graph) -> list[gs.Constant]:
     return list(found.values())
 
 
-def parameters(node: gs.Node, start: int = 1) -> list[NDArray[np.float64]] | Refusal:
-    """The float64 values of a node's inputs from `start` on, or why they cannot be folded."""
-    values = []
+def parameters(node: gs.Node, start: int = 1) -> list[NDArray[np.floating]] | Refusal:
+    """The values of a node's inputs from `start` on, or why they cannot be folded."""
+    values: list[NDArray[np.floating]] = []
     for tensor in node.inputs[start:]:
+        if tensor.is_empty():  # an optional input that is left out
+            continue
         if not isinstance(tensor, gs.Constant):
             return Refusal(f"{tensor.name} is computed at run time")
-        if tensor.dtype != np.float64:
+        if tensor.dtype not in (np.float32, np.float64):
             return Refusal(f"{tensor.name} is {tensor.dtype}; fold before casting the network")
         values.append(tensor.values)
     return values
@@ -143,7 +169,11 @@ def write_parameter(
 ) -> None:
     """Give input `index` of `node` new values; a constant that others read too is left to them."""
     tensor = node.inputs[index] if index < len(node.inputs) else None
-    if isinstance(tensor, gs.Constant) and len(tensor.outputs) == 1:
+    if (
+        isinstance(tensor, gs.Constant)
+        and len(tensor.outputs) == 1
+        and not is_output(graph, tensor)
+    ):
         tensor.values = values
         return
     name = tensor.name if tensor is not None else f"{node.name}.bias"
@@ -184,18 +214,27 @@ def free_name(taken: Mapping[str, object] | Iterable[str], name: str) -> str:
 
 
 def bypass(graph: gs.Graph, node: gs.Node) -> None:
-    """Take a node out: whoever read its output reads its first input."""
+    """Take a node out: whoever read its output reads its first input.
+
+    An output of the model keeps its name, so the node in front makes it instead; there has to be
+    one, and it may not make an output of the model already.
+    """
     source, target = node.inputs[0], node.outputs[0]
-    for consumer in list(target.outputs):
-        for index, tensor in enumerate(consumer.inputs):
-            if tensor is target:
-                consumer.inputs[index] = source
-    for index, output in enumerate(graph.outputs):
-        if output is target:
-            graph.outputs[index] = source
     node.inputs.clear()
     node.outputs.clear()
+    kept, gone = source, target
+    if is_output(graph, target):
+        kept, gone = target, source
+        _replace(source.inputs[0].outputs, gone, kept)
+    for consumer in list(gone.outputs):
+        _replace(consumer.inputs, gone, kept)
     del graph.nodes[next(i for i, other in enumerate(graph.nodes) if other is node)]
+
+
+def _replace(tensors: MutableSequence[gs.Tensor], old: gs.Tensor, new: gs.Tensor) -> None:
+    for index, tensor in enumerate(tensors):
+        if tensor is old:
+            tensors[index] = new
 
 
 def lift_constants(graph: gs.Graph) -> None:
@@ -205,17 +244,30 @@ def lift_constants(graph: gs.Graph) -> None:
         if is_output(graph, output):
             continue
         values = _constant_value(node)
-        node.outputs.clear()
-        output.to_constant(values)
+        if values is not None:
+            node.outputs.clear()
+            output.to_constant(values)
     graph.cleanup(remove_unused_graph_inputs=False)
 
 
-def _constant_value(node: gs.Node) -> NDArray[np.generic]:
-    (kind, value), *_ = node.attrs.items()
-    if isinstance(value, gs.Constant):
-        return np.asarray(value.values)
-    dtype = np.float32 if "float" in kind else np.int64
-    return np.asarray(value, dtype=dtype)
+def _constant_value(node: gs.Node) -> NDArray[np.generic] | None:
+    for kind, value in node.attrs.items():
+        if isinstance(value, gs.Constant):
+            return np.asarray(value.values)
+        if kind in _PLAIN_VALUES:
+            return np.asarray(value, dtype=_PLAIN_VALUES[kind])
+    return None
+
+
+def _name_nodes(graph: gs.Graph) -> None:
+    """Give a name to each node that has none, or that of another: decisions name nodes."""
+    taken = {node.name for node in graph.nodes}
+    seen: set[str] = set()
+    for node in graph.nodes:
+        if not node.name or node.name in seen:
+            node.name = free_name(taken, node.name or node.op)
+            taken.add(node.name)
+        seen.add(node.name)
 
 
 def _convert(graph: gs.Graph, dtype: Float) -> None:
@@ -239,6 +291,9 @@ def _convert(graph: gs.Graph, dtype: Float) -> None:
                 _convert(value, dtype)
             elif isinstance(value, gs.Constant) and value.dtype in (np.float32, np.float64):
                 node.attrs[key] = gs.Constant(value.name, value.values.astype(target))
+            elif node.op == "Constant" and _PLAIN_VALUES.get(key) is np.float32:
+                del node.attrs[key]
+                node.attrs["value"] = gs.Constant("", np.asarray(value, target))
             elif key in ("to", "dtype") and _type_code(value) in _FLOAT_CODES:
                 node.attrs[key] = code
 

@@ -1,6 +1,6 @@
 """One view of the linear nodes that D can fold into: Conv, Gemm and MatMul.
 
-Whatever the node, its weight is seen as (outputs, inputs, taps...) in float64 and its bias as one
+Whatever the node, its weight is seen as (outputs, inputs, taps...) and its bias as one
 value an output.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from nd_deploy.attributes import written_value
 from nd_deploy.fold.algebra import Array
 from nd_deploy.passes.base import Refusal
 from nd_deploy.passes.graph import free_name, is_output, parameters, rank, write_parameter
@@ -24,8 +25,8 @@ class Linear:
 
     Attributes:
         node: the node; for a MatMul with a bias, the MatMul.
-        weight: (O, C, taps...), float64. Of a grouped convolution C counts one group's inputs.
-        bias: (O,) float64, or None.
+        weight: (O, C, taps...). Of a grouped convolution C counts one group's inputs.
+        bias: (O,), or None.
         groups: of a convolution; 1 otherwise.
         zero_padded: whether some taps read padding instead of the input.
         add: the Add that holds the bias of a MatMul.
@@ -140,9 +141,13 @@ def _read_gemm(node: gs.Node, weight: Array, bias: Array | None) -> Linear | Ref
         return Refusal("the linear layer reads its input transposed")
     if not node.attrs.get("transB", 0):
         weight = weight.T
-    weight = weight * node.attrs.get("alpha", 1.0)
+    alpha, beta = (written_value(node.attrs.get(name, 1.0)) for name in ("alpha", "beta"))
+    if alpha != 1:
+        weight = weight.astype(np.float64) * alpha
     if bias is not None:
-        bias = np.broadcast_to(bias, (1, weight.shape[0]))[0] * node.attrs.get("beta", 1.0)
+        if bias.ndim > 1 and bias.shape[0] > 1:
+            return Refusal("the linear layer's bias differs from sample to sample")
+        bias = np.broadcast_to(bias, (1, weight.shape[0]))[0].astype(np.float64) * beta
     return Linear(node, weight, bias)
 
 
@@ -163,7 +168,7 @@ def _bias_add(graph: gs.Graph, node: gs.Node) -> gs.Node | None:
         return None
     add = product.outputs[0]
     for tensor in add.inputs:
-        if isinstance(tensor, gs.Constant) and tensor.dtype == np.float64:
+        if isinstance(tensor, gs.Constant) and tensor.dtype in (np.float32, np.float64):
             fits = tensor.values.size in (1, node.inputs[1].shape[-1]) and tensor.values.ndim <= 1
             return add if fits else None
     return None

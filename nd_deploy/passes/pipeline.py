@@ -99,4 +99,16 @@ def _kept(graph: gs.Graph, refusals: dict[str, list[str]]) -> list[Decision]:
         )
         for node in graph.nodes
         if node.domain == dialect.DOMAIN
+    ] + [
+        Decision(
+            node.name,
+            node.op,
+            Action.KEPT,
+            "no pass looks into subgraphs",
+            "pipeline",
+            (node.name,),
+        )
+        for subgraph in graph.subgraphs(recursive=True)
+        for node in subgraph.nodes
+        if node.domain == dialect.DOMAIN
     ]

@@ -22,6 +22,7 @@ from nd_deploy.fold.algebra import (
     fold_backward,
     fold_forward,
     fold_matrix_forward,
+    row_chunks,
 )
 from nd_deploy.fold.certificate import Certificate, certify
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
@@ -97,8 +98,10 @@ class PushChannelDeconv(NodePass):
         before = producer.weight
         after, bias = fold_backward(before, producer.bias, channel_map)
 
+        inverse = channel_map.inverse()
+
         def unfold(rounding: Array) -> Array:
-            return channel_map.inverse().left(rounding)
+            return inverse.left(rounding)
 
         certificate = certify(before, after, channel_map.deconv, unfold)
         producer.write(graph, after, bias)
@@ -147,4 +150,4 @@ def _certify_forward(
             rounding = fold_matrix_forward(rounding, inverse, at.start, at.inner)
         return rounding
 
-    return certify(before, after, channel_map.deconv, unfold)
+    return certify(before, after, channel_map.deconv, unfold, row_chunks(before))

@@ -71,6 +71,8 @@ def reach(graph: gs.Graph, tensor: gs.Tensor, channels: Channels) -> list[Sink] 
 def _through(
     graph: gs.Graph, node: gs.Node, tensor: gs.Tensor, channels: Channels
 ) -> list[Sink] | Refusal:
+    if not any(node is other for other in graph.nodes):
+        return Refusal(f"{node.op} {node.name} reads the tensor inside a subgraph")
     if sum(t is tensor for t in node.inputs) > 1:
         return Refusal(f"{node.op} {node.name} reads the tensor twice")
     if node.op in LINEAR_OPS:
@@ -199,13 +201,12 @@ def _resize(node: gs.Node, tensor: gs.Tensor, channels: Channels) -> Channels | 
     return channels
 
 
+# Identity and Dropout are missing: `cleanup` removes them where they do nothing.
 _RULES: dict[str, Callable[[gs.Node, gs.Tensor, Channels], Channels | Refusal]] = {
     "AveragePool": _average_pool,
     "Concat": _concat,
-    "Dropout": _unchanged,
     "Flatten": _reshape,
     "GlobalAveragePool": _unchanged,
-    "Identity": _unchanged,
     "ReduceMean": _reduce_mean,
     "Reshape": _reshape,
     "Resize": _resize,

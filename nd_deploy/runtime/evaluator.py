@@ -17,6 +17,7 @@ import numpy as np
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from nd_deploy.attributes import written_value
 from nd_deploy.errors import BackendError
 from nd_deploy.runtime.reference_ops import OPS, Results
 
@@ -47,6 +48,8 @@ class Evaluator(ReferenceEvaluator):
         kwargs["new_ops"] = [*OPS, *(kwargs.get("new_ops") or ())]
         super().__init__(proto, *args, **kwargs)
         self.rt_inits_ = {k: in_dtype(v, self.dtype) for k, v in self.rt_inits_.items()}
+        for node in self.rt_nodes_:
+            _exact_attributes(node)
         self._uses = Counter(name for node in self.rt_nodes_ for name in node.input)
         # A subgraph reads what it needs from the scope around it, without naming it as an input.
         self._keep_all = any(node.need_context() for node in self.rt_nodes_)
@@ -101,6 +104,14 @@ class SingleEvaluator(Evaluator):
     """The same in float32."""
 
     dtype = np.float32
+
+
+def _exact_attributes(node: OpRun) -> None:
+    """Undo the rounding to float32 of an epsilon, alpha or the like."""
+    for name in node.attributes_names_:
+        value = getattr(node, name)
+        if isinstance(value, (float, np.float32)):
+            setattr(node, name, written_value(float(value)))
 
 
 def _run_node(node: OpRun, inputs: list[Any], options: dict[str, Any]) -> Results:
