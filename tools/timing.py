@@ -32,9 +32,7 @@ class Timings:
         Each round gives one ratio, so drift of the clock cancels; the interval is a percentile
         bootstrap over the rounds.
         """
-        ratios = (
-            self.seconds[:, self.names.index(name)] / self.seconds[:, self.names.index(over)]
-        )
+        ratios = self.seconds[:, self.names.index(name)] / self.seconds[:, self.names.index(over)]
         draws = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
         low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
         return float(np.median(ratios)), float(low), float(high)
