@@ -8,6 +8,7 @@ exact, and no copy of the weights is made.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -81,9 +82,9 @@ def trace(
         UnsupportedLayerError: a layer holds NaN or Inf that it reads.
         ExportError: the network cannot be traced.
     """
-    inputs = _examples(example_input)
+    inputs = _examples(example_input, dynamic_batch)
     network = _with_adapters(float32_copy(module), recognition)
-    dynamic_shapes = _dynamic_shapes(inputs, dynamic_batch, dynamic_spatial)
+    dynamic_shapes = _as_bound(network, _dynamic_shapes(inputs, dynamic_batch, dynamic_spatial))
     parameters = {
         **dict(network.named_parameters(remove_duplicate=False)),
         **dict(network.named_buffers(remove_duplicate=False)),
@@ -95,11 +96,13 @@ def trace(
     return graph
 
 
-def _examples(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _examples(
+    example_input: Tensor | Sequence[Tensor], dynamic_batch: bool
+) -> tuple[Tensor, ...]:
     inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
     # A batch of one would be traced as the constant 1.
     return tuple(
-        torch.cat([x, x]) if x.dim() and x.shape[0] == 1 else x
+        torch.cat([x, x]) if dynamic_batch and x.dim() and x.shape[0] == 1 else x
         for x in (x.detach().cpu() for x in inputs)
     )
 
@@ -114,6 +117,17 @@ def _dynamic_shapes(
         return named
 
     return tuple(axes(x) for x in inputs)
+
+
+def _as_bound(
+    network: nn.Module, shapes: tuple[dict[int, str], ...]
+) -> tuple[dict[int, str] | tuple[dict[int, str], ...], ...]:
+    """The shapes as forward() binds its arguments: what goes to *args is a tuple of its own."""
+    kinds = [p.kind for p in inspect.signature(network.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return shapes
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*shapes[:named], shapes[named:]) if len(shapes) > named else shapes
 
 
 def _with_adapters(network: nn.Module, recognition: Recognition) -> nn.Module:
@@ -136,7 +150,7 @@ def _with_adapters(network: nn.Module, recognition: Recognition) -> nn.Module:
 
 
 def _trace(
-    network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: tuple[dict[int, str], ...]
+    network: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: tuple[object, ...]
 ) -> IRModel:
     try:
         return run_exporter(*_without_contents(network, inputs), dynamic_shapes, OPSET)
@@ -201,6 +215,7 @@ def _import(model: IRModel, parameters: Parameters) -> gs.Graph:
 
 def _name(graph: gs.Graph) -> None:
     """Name dialect nodes after their layers, and inputs and outputs after their place."""
+    _separate_outputs(graph)
     taken: list[str] = []
     for node in graph.nodes:
         if node.domain == dialect.DOMAIN:
@@ -209,3 +224,15 @@ def _name(graph: gs.Graph) -> None:
     for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         for index, tensor in enumerate(tensors):
             tensor.name = kind if len(tensors) == 1 else f"{kind}_{index}"
+
+
+def _separate_outputs(graph: gs.Graph) -> None:
+    """Make a tensor of its own of every output that is also an input or an earlier output."""
+    taken = {id(tensor) for tensor in graph.inputs}
+    for index, tensor in enumerate(graph.outputs):
+        if id(tensor) in taken:
+            name = free_name(graph.tensors(), f"{tensor.name}_again")
+            twin = gs.Variable(name, tensor.dtype, tensor.shape)
+            graph.nodes.append(gs.Node("Identity", name, inputs=[tensor], outputs=[twin]))
+            graph.outputs[index] = twin
+        taken.add(id(graph.outputs[index]))

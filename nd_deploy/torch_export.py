@@ -63,7 +63,7 @@ class IRModel:
 def run_exporter(
     network: nn.Module,
     inputs: tuple[Tensor, ...],
-    dynamic_shapes: tuple[dict[int, str], ...],
+    dynamic_shapes: tuple[object, ...],
     opset: int,
 ) -> IRModel:
     """Trace a network.

@@ -13,10 +13,12 @@ from nd_deploy.errors import UnsupportedLayerError
 from nd_deploy.fold.algebra import asymmetry, condition_number, conditioning_bound
 from nd_deploy.nd.formulas import FORMULAS, Formula
 from nd_deploy.nd.threads import single_threaded
-from nd_deploy.nd.twin import float64_twin
+from nd_deploy.nd.twin import float64_outline, float64_twin
 
 D_BUFFERS = ("running_deconv", "running_cov_isqrt")
 PROBE_TOLERANCE = 1e-10
+# All outputs share D, so a few of them tell the formula; the fold gate compares them all.
+_PROBED_OUTPUTS = 8
 # Rounding leaves D asymmetric by up to 2e-4; beyond this it is no inverse square root.
 _SYMMETRY_TOLERANCE = 1e-2
 # The longest Newton-Schulz iteration of the authors' networks, where a layer does not say.
@@ -91,26 +93,34 @@ def _candidates(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield path, layer
 
 
-def _identify(path: str, original: nn.Module) -> NDLayer | str:
-    name = f"layer {path or 'at the top'} ({type(original).__name__})"
-    layer = float64_twin(original)
+def _identify(path: str, layer: nn.Module) -> NDLayer | str:
+    name = f"layer {path or 'at the top'} ({type(layer).__name__})"
     broken = _non_finite(layer)
     if broken:
         return f"{name}: {' and '.join(broken)} holds NaN or Inf; the training diverged"
+    outline = float64_outline(layer, _PROBED_OUTPUTS)
+    found = None if outline is None else _match(outline)[0]
+    differences: list[str] = []
+    if found is None:
+        # Either the layer is small, or its code does not bear having outputs taken away.
+        found, differences = _match(float64_twin(layer))
+    if found is None:
+        return "\n".join([f"{name} computes no known ND formula", *differences])
+    formula, error = found
+    return NDLayer(path, type(layer).__name__, formula, error, _condition(layer))
+
+
+def _match(layer: nn.Module) -> tuple[tuple[Formula, float] | None, list[str]]:
+    """The formula that a float64 layer computes, or how it differs from each."""
     differences = []
     for formula in FORMULAS:
-        mismatch = formula.mismatch(layer)
-        error = math.inf
-        if mismatch is None:
-            error_or_failure = _probe(layer, formula)
-            if isinstance(error_or_failure, str):
-                mismatch = error_or_failure
-            else:
-                error = error_or_failure
-        if error <= PROBE_TOLERANCE:
-            return NDLayer(path, type(original).__name__, formula, error, _condition(layer))
-        differences.append(f"  not {formula.name}: {mismatch or f'output differs by {error:.1e}'}")
-    return "\n".join([f"{name} computes no known ND formula", *differences])
+        problem = formula.mismatch(layer)
+        result = problem if problem is not None else _probe(layer, formula)
+        if isinstance(result, float) and result <= PROBE_TOLERANCE:
+            return (formula, result), []
+        reason = result if isinstance(result, str) else f"output differs by {result:.1e}"
+        differences.append(f"  not {formula.name}: {reason}")
+    return None, differences
 
 
 def _probe(layer: nn.Module, formula: Formula) -> float | str:

@@ -9,6 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from nd_deploy.errors import InputError
+
+# A network's own code may write to buffers in eval mode too: it counts, or averages over channels.
+_MAY_BE_WRITTEN = 2**16
 
 
 def float32_copy(module: nn.Module) -> nn.Module:
@@ -18,9 +25,18 @@ def float32_copy(module: nn.Module) -> nn.Module:
         module: any network, in any mode and on any device; not changed.
 
     Returns:
-        The copy. Its tensors must not be written to.
+        The copy. Its parameters and large buffers must not be written to.
+
+    Raises:
+        InputError: it holds something that cannot be copied.
     """
-    return _copy(module, lambda tensor: _to(tensor, torch.float32))
+
+    def convert(tensor: Tensor) -> Tensor:
+        converted = _to(tensor, torch.float32)
+        small = tensor.numel() <= _MAY_BE_WRITTEN and not isinstance(tensor, nn.Parameter)
+        return converted.clone() if small else converted
+
+    return _copy(module, convert)
 
 
 def float64_twin(module: nn.Module) -> nn.Module:
@@ -31,8 +47,32 @@ def float64_twin(module: nn.Module) -> nn.Module:
 
     Returns:
         The copy.
+
+    Raises:
+        InputError: it holds something that cannot be copied.
     """
     return _copy(module, lambda tensor: _to(tensor, torch.float64).clone())
+
+
+def float64_outline(layer: nn.Module, outputs: int) -> nn.Module | None:
+    """Copy a layer in float64 with the first few of its outputs only.
+
+    Args:
+        layer: not changed.
+        outputs: how many to keep.
+
+    Returns:
+        The copy; None for a layer without a weight, with groups, or with few outputs anyway.
+    """
+    weight, bias = (layer._parameters.get(name) for name in ("weight", "bias"))
+    if weight is None or weight.shape[0] <= outputs or getattr(layer, "groups", 1) != 1:
+        return None
+    cut = {id(tensor) for tensor in (weight, bias) if tensor is not None}
+
+    def convert(tensor: Tensor) -> Tensor:
+        return _to(tensor[:outputs] if id(tensor) in cut else tensor, torch.float64).clone()
+
+    return _copy(layer, convert)
 
 
 @contextlib.contextmanager
@@ -44,6 +84,9 @@ def widened_in_turn(network: nn.Module) -> Iterator[None]:
 
     Args:
         network: a copy of the user's network.
+
+    Raises:
+        RuntimeError: something is computed in float32 all the same.
     """
     narrow: dict[int, list[tuple[dict[str, Any], str, Tensor]]] = {}
 
@@ -57,7 +100,8 @@ def widened_in_turn(network: nn.Module) -> Iterator[None]:
         ]
         narrow.setdefault(id(module), []).extend(changes)
         for tensors, name, tensor in changes:
-            tensors[name] = tensor.detach().double()
+            with torch.no_grad():
+                tensors[name] = tensor.double()
 
     def restore(module: nn.Module, _arguments: object, _output: object) -> None:
         for tensors, name, tensor in narrow.pop(id(module), []):
@@ -68,7 +112,8 @@ def widened_in_turn(network: nn.Module) -> Iterator[None]:
         handles.append(module.register_forward_pre_hook(widen))
         handles.append(module.register_forward_hook(restore, always_call=True))
     try:
-        yield
+        with _NothingInFloat32():
+            yield
     finally:
         for handle in handles:
             handle.remove()
@@ -76,22 +121,61 @@ def widened_in_turn(network: nn.Module) -> Iterator[None]:
             restore(module, None, None)
 
 
+class _NothingInFloat32(TorchDispatchMode):
+    """Refuses to compute float32 from float32.
+
+    PyTorch widens the result without a word where a float64 tensor is next.
+    """
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        result = func(*args, **(kwargs or {}))
+        if _has_float32(result) and _has_float32((args, kwargs)):
+            raise RuntimeError(f"{func} computes in float32")
+        return result
+
+
+def _has_float32(values: object) -> bool:
+    return any(isinstance(x, Tensor) and x.dtype == torch.float32 for x in tree_leaves(values))
+
+
 def _copy(module: nn.Module, convert: Callable[[Tensor], Tensor]) -> nn.Module:
     memo: dict[int, object] = {}
-    for tensor in (*module.parameters(), *module.buffers()):
-        converted = convert(tensor.detach())
+    for tensor in _tensors(module):
+        converted = convert(tensor)
         is_parameter = isinstance(tensor, nn.Parameter)
         memo[id(tensor)] = (
             nn.Parameter(converted, requires_grad=False) if is_parameter else converted
         )
-    twin = copy.deepcopy(module, memo).eval()
+    try:
+        twin: nn.Module = copy.deepcopy(module, memo).eval()
+    except Exception as error:
+        # Whatever the user's modules hold is copied by its own code.
+        raise InputError(
+            f"the network cannot be copied: {type(error).__name__}: {error}",
+            "its modules may hold tensors, numbers and the like: keep files, locks and generators "
+            "elsewhere, or define __deepcopy__",
+        ) from error
     for layer in twin.modules():
         _count_a_batch(layer)
     return twin
 
 
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters, buffers, and tensors that are plain attributes."""
+    yield from module.parameters()
+    yield from module.buffers()
+    for layer in module.modules():
+        yield from (value for value in vars(layer).values() if isinstance(value, Tensor))
+
+
 def _to(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
+    return tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
 
 
 def _count_a_batch(layer: nn.Module) -> None:

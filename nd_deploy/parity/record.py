@@ -36,7 +36,7 @@ def record_reference(
         InputError: the network rejects the inputs, or its output is not finite.
     """
     paths = [layer.path for layer in recognition.layers]
-    arguments = tuple(x.detach().cpu() for x in inputs.values())
+    arguments = _arguments(inputs)
     network = float32_copy(module)
     try:
         float32, narrow = _forward(network, arguments, paths)
@@ -48,6 +48,12 @@ def record_reference(
         raise InputError(
             "the network's output holds NaN or Inf, in float64 too",
             "its running statistics are damaged or have not settled; train it for longer",
+        )
+    if not all(np.isfinite(y).all() for y in float32):
+        raise InputError(
+            "PyTorch's own float32 output holds NaN or Inf, though its float64 output is finite",
+            "numbers inside the network leave float32's range; its running statistics have not "
+            "settled, or the example input is far from what it was trained on",
         )
     layers = {
         path: LayerReference(wide[path], relative_error(narrow[path], wide[path]))
@@ -71,6 +77,18 @@ def _float64_forward(
             return _forward(float64_twin(module), wide, paths)
 
 
+def _arguments(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    remedy = "give a float32 torch.Tensor of shape (N, C, H, W) or (N, F) for each input"
+    if not inputs:
+        raise InputError("there is no example input", remedy)
+    for name, x in inputs.items():
+        if not isinstance(x, Tensor):
+            raise InputError(f"the example {name} is a {type(x).__name__}, not a tensor", remedy)
+        if not x.numel():
+            raise InputError(f"the example {name} of shape {tuple(x.shape)} is empty", remedy)
+    return tuple(x.detach().cpu() for x in inputs.values())
+
+
 def _forward(network: nn.Module, arguments: tuple[Tensor, ...], paths: Sequence[str]) -> _Outputs:
     layers = dict(network.named_modules())
     seen: dict[str, np.ndarray] = {}
@@ -85,22 +103,32 @@ def _forward(network: nn.Module, arguments: tuple[Tensor, ...], paths: Sequence[
     handles = [layers[path].register_forward_hook(keep(path)) for path in paths]
     try:
         with torch.no_grad():
-            output = network(*arguments)
+            # Copies, since a network may write to its input.
+            output = network(*(x.clone() for x in arguments))
     finally:
         for handle in handles:
             handle.remove()
-    return [y.detach().numpy() for y in _flat(output)], seen
+    outputs = [y.detach().numpy() for y in _flat(output)]
+    if not outputs:
+        raise _no_tensor(output)
+    return outputs, seen
 
 
 def _flat(output: object) -> list[Tensor]:
     """The tensors of a network's output in the order in which the exporter lists them."""
     if isinstance(output, Tensor):
         return [output]
+    if output is None:
+        return []  # which the exporter leaves out too
     if isinstance(output, Mapping):
         return [y for value in output.values() for y in _flat(value)]
     if isinstance(output, (tuple, list)):
         return [y for value in output for y in _flat(value)]
-    raise InputError(
+    raise _no_tensor(output)
+
+
+def _no_tensor(output: object) -> InputError:
+    return InputError(
         f"the network returns {type(output).__name__}",
         "make forward() return a tensor, or a tuple, list or dict of tensors",
     )

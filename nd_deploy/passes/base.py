@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import onnx_graphsurgeon as gs
 
 from nd_deploy.fold.certificate import Certificate
+from nd_deploy.nd import dialect
 
 
 class Action(str, Enum):
@@ -118,7 +119,9 @@ class NodePass(ABC):
         """
         decisions: list[Decision] = []
         refusals: list[tuple[str, Refusal]] = []
-        for node in reversed([n for n in graph.nodes if n.op in self.op_types]):
+        domains = (None, "", dialect.DOMAIN)
+        known = [n for n in graph.nodes if n.op in self.op_types and n.domain in domains]
+        for node in reversed(known):
             result = self.place(graph, node)
             if isinstance(result, Refusal):
                 refusals.append((node.name, result))

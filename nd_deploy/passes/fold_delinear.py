@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from nd_deploy.fold.algebra import Array, fold_delinear, invert, row_chunks
+from nd_deploy.fold.algebra import Array, fold_delinear, invert
 from nd_deploy.fold.certificate import certify
 from nd_deploy.nd.dialect import DELINEAR
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
@@ -42,7 +42,7 @@ class FoldDelinear(NodePass):
         def unfold(rounding: Array) -> Array:
             return fold_delinear(rounding, None, nothing, inverse)[0]
 
-        certificate = certify(weight, folded_weight, deconv, unfold, row_chunks(weight))
+        certificate = certify(weight, folded_weight, deconv, unfold, rows_apart=True)
         into = _to_linear(graph, node, folded_weight, folded_bias)
         return Decision(
             node.name,

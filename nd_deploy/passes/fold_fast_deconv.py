@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from nd_deploy.fold.algebra import Array, fold_fast_deconv, invert, row_chunks
+from nd_deploy.fold.algebra import Array, fold_fast_deconv, invert
 from nd_deploy.fold.certificate import certify
 from nd_deploy.nd.dialect import FAST_DECONV
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
@@ -43,8 +43,7 @@ class FoldFastDeconv(NodePass):
         def unfold(rounding: Array) -> Array:
             return fold_fast_deconv(rounding, None, nothing, inverse)[0]
 
-        chunks = row_chunks(weight) if groups == 1 else [slice(None)]
-        certificate = certify(weight, folded_weight, deconv, unfold, chunks)
+        certificate = certify(weight, folded_weight, deconv, unfold, groups == 1)
         write_parameter(graph, node, 1, folded_weight)
         write_parameter(graph, node, 2, folded_bias)
         node.inputs = list(node.inputs)[:3]

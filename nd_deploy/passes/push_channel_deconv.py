@@ -22,7 +22,6 @@ from nd_deploy.fold.algebra import (
     fold_backward,
     fold_forward,
     fold_matrix_forward,
-    row_chunks,
 )
 from nd_deploy.fold.certificate import Certificate, certify
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
@@ -150,4 +149,4 @@ def _certify_forward(
             rounding = fold_matrix_forward(rounding, inverse, at.start, at.inner)
         return rounding
 
-    return certify(before, after, channel_map.deconv, unfold, row_chunks(before))
+    return certify(before, after, channel_map.deconv, unfold, rows_apart=True)

@@ -71,10 +71,11 @@ def test_the_condition_is_the_worst_groups():
     assert found.condition == pytest.approx(5)
 
 
-def test_a_weight_measured_in_parts_has_the_same_certificate():
-    weight, D, _ = whitened_layer(3, 6, 7, 5)
-    parts = certificate(weight, D, chunks=[slice(0, 3), slice(3, 4), slice(4, 9)]).as_dict()
-    assert parts == pytest.approx(certificate(weight, D).as_dict())
+def test_a_sample_of_the_outputs_tells_the_storage_error_of_all():
+    weight, D, _ = whitened_layer(3, 12, 1000, 5)
+    exact, sampled = certificate(weight, D), certificate(weight, D, rows_apart=True)
+    assert sampled.storage_error == pytest.approx(exact.storage_error, rel=0.1)
+    assert (sampled.largest, sampled.growth) == (exact.largest, exact.growth)
 
 
 def test_a_float32_weight_is_measured_against_its_float64_fold():
