@@ -92,13 +92,12 @@ def trace(
     model = _trace(network, inputs, dynamic_shapes)
     tidy(model, parameters)
     graph = _import(model, parameters)
+    _separate_outputs(graph)
     _name(graph)
     return graph
 
 
-def _examples(
-    example_input: Tensor | Sequence[Tensor], dynamic_batch: bool
-) -> tuple[Tensor, ...]:
+def _examples(example_input: Tensor | Sequence[Tensor], dynamic_batch: bool) -> tuple[Tensor, ...]:
     inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
     # A batch of one would be traced as the constant 1.
     return tuple(
@@ -213,19 +212,6 @@ def _import(model: IRModel, parameters: Parameters) -> gs.Graph:
     return graph
 
 
-def _name(graph: gs.Graph) -> None:
-    """Name dialect nodes after their layers, and inputs and outputs after their place."""
-    _separate_outputs(graph)
-    taken: list[str] = []
-    for node in graph.nodes:
-        if node.domain == dialect.DOMAIN:
-            node.name = free_name(taken, node.attrs.pop("layer") or "network")
-            taken.append(node.name)
-    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
-        for index, tensor in enumerate(tensors):
-            tensor.name = kind if len(tensors) == 1 else f"{kind}_{index}"
-
-
 def _separate_outputs(graph: gs.Graph) -> None:
     """Make a tensor of its own of every output that is also an input or an earlier output."""
     taken = {id(tensor) for tensor in graph.inputs}
@@ -236,3 +222,28 @@ def _separate_outputs(graph: gs.Graph) -> None:
             graph.nodes.append(gs.Node("Identity", name, inputs=[tensor], outputs=[twin]))
             graph.outputs[index] = twin
         taken.add(id(graph.outputs[index]))
+
+
+def _name(graph: gs.Graph) -> None:
+    """Name nodes after the layers whose parameters they read, inputs and outputs after their place.
+
+    Reports name nodes, and users know their layers.
+    """
+    taken = [node.name for node in graph.nodes]
+    for node in graph.nodes:
+        layer = node.attrs.pop("layer", None) if node.domain == dialect.DOMAIN else _owner(node)
+        if layer is not None:
+            node.name = free_name(taken, layer or "network")
+            taken.append(node.name)
+    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        for index, tensor in enumerate(tensors):
+            tensor.name = kind if len(tensors) == 1 else f"{kind}_{index}"
+
+
+def _owner(node: gs.Node) -> str | None:
+    """The layer that a standard node is: the path that its first parameter is named under."""
+    for tensor in node.inputs:
+        path, dot, _ = tensor.name.rpartition(".")
+        if isinstance(tensor, gs.Constant) and dot:
+            return str(path)
+    return None

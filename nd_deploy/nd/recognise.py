@@ -69,20 +69,30 @@ def recognise(module: nn.Module) -> Recognition:
     """
     layers: list[NDLayer] = []
     warnings: list[str] = []
-    problems: list[str] = []
+    unknown: list[str] = []
+    damaged: list[str] = []
     for path, layer in _candidates(module):
+        name = f"layer {path or 'at the top'} ({type(layer).__name__})"
+        broken = _non_finite(layer)
+        if broken:
+            damaged.append(f"{name}: {' and '.join(broken)} holds NaN or Inf")
+            continue
         with single_threaded():
             result = _identify(path, layer)
-        if isinstance(result, str):
-            problems.append(result)
-            continue
-        layers.append(result)
-        warnings.extend(_oddities(result, layer))
-    if problems:
+        if isinstance(result, NDLayer):
+            layers.append(result)
+            warnings.extend(_oddities(result, layer))
+        else:
+            unknown.append("\n".join([f"{name} computes no known ND formula", *result]))
+    if damaged:
         raise UnsupportedLayerError(
-            "\n".join(problems),
-            "nd-deploy converts the layers named in its documentation; retrain with one of them, "
-            "or add the formula of yours to nd_deploy/nd/formulas.py",
+            "\n".join(damaged), "use a checkpoint that was saved before the training diverged"
+        )
+    if unknown:
+        raise UnsupportedLayerError(
+            "\n".join(unknown),
+            "train with a layer that computes one of these formulas, or add yours to "
+            "nd_deploy/nd/formulas.py",
         )
     return Recognition(tuple(layers), tuple(warnings))
 
@@ -93,11 +103,8 @@ def _candidates(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield path, layer
 
 
-def _identify(path: str, layer: nn.Module) -> NDLayer | str:
-    name = f"layer {path or 'at the top'} ({type(layer).__name__})"
-    broken = _non_finite(layer)
-    if broken:
-        return f"{name}: {' and '.join(broken)} holds NaN or Inf; the training diverged"
+def _identify(path: str, layer: nn.Module) -> NDLayer | list[str]:
+    """The layer as it was recognised, or how it differs from each formula."""
     outline = float64_outline(layer, _PROBED_OUTPUTS)
     found = None if outline is None else _match(outline)[0]
     differences: list[str] = []
@@ -105,7 +112,7 @@ def _identify(path: str, layer: nn.Module) -> NDLayer | str:
         # Either the layer is small, or its code does not bear having outputs taken away.
         found, differences = _match(float64_twin(layer))
     if found is None:
-        return "\n".join([f"{name} computes no known ND formula", *differences])
+        return differences
     formula, error = found
     return NDLayer(path, type(layer).__name__, formula, error, _condition(layer))
 
