@@ -280,11 +280,12 @@ def _convert(graph: gs.Graph, dtype: Float) -> None:
         if node.op == op and len(node.inputs) > index
     }
     for tensor in graph.tensors().values():
-        if id(tensor) not in fixed and tensor.dtype in (np.float32, np.float64):
+        if tensor.dtype in (np.float32, np.float64):
+            wanted = np.dtype(np.float32) if id(tensor) in fixed else target
             if isinstance(tensor, gs.Constant):
-                tensor.to_constant(tensor.values.astype(target, copy=False))
+                tensor.to_constant(tensor.values.astype(wanted, copy=False))
             else:
-                tensor.dtype = target
+                tensor.dtype = wanted
     for node in graph.nodes:
         for key, value in list(node.attrs.items()):
             if isinstance(value, gs.Graph):

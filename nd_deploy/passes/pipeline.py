@@ -12,6 +12,7 @@ from nd_deploy.nd import dialect
 from nd_deploy.passes.base import Action, Decision, Pass
 from nd_deploy.passes.cleanup import Cleanup
 from nd_deploy.passes.fold_batch_norm import FoldBatchNorm
+from nd_deploy.passes.fold_constants import FoldConstants
 from nd_deploy.passes.fold_delinear import FoldDelinear
 from nd_deploy.passes.fold_fast_deconv import FoldFastDeconv
 from nd_deploy.passes.graph import load, store
@@ -21,6 +22,8 @@ from nd_deploy.passes.push_channel_deconv import PushChannelDeconv
 PASSES: Sequence[Pass] = (
     # Identity and Dropout hide neighbours from every pass behind.
     Cleanup(),
+    # A weight that is computed from parameters is a parameter to every pass behind.
+    FoldConstants(),
     # These become plain Conv and Gemm, which the next two fold into.
     FoldFastDeconv(),
     FoldDelinear(),

@@ -60,6 +60,7 @@ def metadata(model):
 def test_the_order_of_the_passes():
     assert [rewrite.name for rewrite in PASSES] == [
         "cleanup",
+        "fold_constants",
         "fold_fast_deconv",
         "fold_delinear",
         "fold_batch_norm",
