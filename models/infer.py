@@ -76,9 +76,9 @@ def _structure(name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
     if differences[best]:
         missing, unexpected = keys[best] - shapes.keys(), shapes.keys() - keys[best]
         raise CheckpointError(
-            f"The state dict is not one of {name}: {_some(missing)} missing, "
-            f"{_some(unexpected)} unexpected.",
-            "Name the network that was trained, and strip a prefix such as 'module.'.",
+            f"the state dict is not one of {name}: {_some(missing)} missing, "
+            f"{_some(unexpected)} unexpected",
+            "name the network that was trained, and strip a prefix such as 'module.'",
         )
     return candidates[best]
 
@@ -120,8 +120,8 @@ def _block(name: str, option: str, default: int, layers: list[tuple[int, int]]) 
         if explains(value):
             return value
     raise CheckpointError(
-        f"No {option} explains the whitening matrices in the state dict of {name}.",
-        "Build the network in your own code, as it was trained, and load the state dict there.",
+        f"no {option} explains the whitening matrices in the state dict of {name}",
+        "build the network in your own code, as it was trained, and load the state dict there",
     )
 
 
@@ -134,9 +134,9 @@ def _check_shapes(
     for key, shape in expected.items():
         if measure(shapes[key]) != measure(shape):
             raise CheckpointError(
-                f"The state dict is not one of {name}: {key} has the shape {shapes[key]} "
-                f"instead of {shape}.",
-                "Name the network that was trained.",
+                f"the state dict is not one of {name}: {key} has the shape {shapes[key]} "
+                f"instead of {shape}",
+                "name the network that was trained",
             )
 
 

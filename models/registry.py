@@ -132,7 +132,7 @@ def describe(name: str) -> ModelInfo:
     """
     if name not in _BY_NAME:
         raise InputError(
-            f"There is no network called {name!r}.", f"Use one of: {', '.join(sorted(_BY_NAME))}."
+            f"there is no network called {name!r}", f"use one of: {', '.join(sorted(_BY_NAME))}"
         )
     return _BY_NAME[name]
 
@@ -164,19 +164,19 @@ def build(name: str, **options: Any) -> nn.Module:  # noqa: ANN401
 def _check(info: ModelInfo, option: str, value: object) -> None:
     if option not in info.options:
         raise InputError(
-            f"{info.name} has no option called {option!r}.",
-            f"Use any of: {', '.join(info.options)}.",
+            f"{info.name} has no option called {option!r}",
+            f"use any of: {', '.join(info.options)}",
         )
     if option in CHOICES:
         if value not in CHOICES[option]:
             raise InputError(
-                f"{option} of {info.name} cannot be {value!r}.",
-                f"Use one of: {', '.join(CHOICES[option])}.",
+                f"{option} of {info.name} cannot be {value!r}",
+                f"use one of: {', '.join(CHOICES[option])}",
             )
         return
     kind = type(info.options[option])
     if isinstance(value, bool) or not isinstance(value, (int, kind)) or value <= 0:
         raise InputError(
-            f"{option} of {info.name} cannot be {value!r}.",
-            f"Give a positive {kind.__name__}, such as {info.options[option]}.",
+            f"{option} of {info.name} cannot be {value!r}",
+            f"give a positive {kind.__name__}, such as {info.options[option]}",
         )

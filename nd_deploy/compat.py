@@ -32,14 +32,14 @@ def require(module: str, extra: str) -> ModuleType:
         absent = error.name is not None and f"{module}.".startswith(f"{error.name}.")
         if absent:
             raise MissingDependencyError(
-                f"`{module}` is not installed.", f"Install it: {install}"
+                f"`{module}` is not installed", f"install it: {install}"
             ) from None
         cause: Exception = error
     except Exception as error:  # a broken wheel raises anything, from OSError to AttributeError
         cause = error
     raise MissingDependencyError(
         f"`{module}` is installed but cannot be imported: {type(cause).__name__}: {cause}",
-        f"Repair the installation: {install.replace('install', 'install --force-reinstall')}",
+        f"repair the installation: {install.replace('install', 'install --force-reinstall')}",
     ) from cause
 
 
@@ -70,8 +70,8 @@ def onnxruntime() -> ModuleType:
     if not hasattr(module, "InferenceSession"):
         raise MissingDependencyError(
             "`onnxruntime` is installed but empty: onnxruntime and onnxruntime-gpu overwrote each "
-            "other.",
-            f"Install one of the two: {_ORT_REPAIR.format(extra='cpu')}",
+            "other",
+            f"install one of the two: {_ORT_REPAIR.format(extra='cpu')}",
         )
     return module
 
@@ -105,7 +105,7 @@ def onnxruntime_conflict() -> str | None:
         return None
     return (
         f"onnxruntime {versions[0]} and onnxruntime-gpu {versions[1]} are installed together and "
-        f"overwrite each other. Install one of the two: {_ORT_REPAIR.format(extra='gpu')}"
+        f"overwrite each other; install one of the two: {_ORT_REPAIR.format(extra='gpu')}"
     )
 
 

@@ -12,6 +12,8 @@ shows one. `exit_code` is what the command line ends with:
 class NdDeployError(Exception):
     """A failure whose cause lies outside nd-deploy.
 
+    Both texts start in lower case, unless with a name or a quotation, and end without a full stop.
+
     Args:
         problem: what is wrong, naming the file, the layer or the flag.
         remedy: what to do about it.

@@ -57,7 +57,7 @@ def test_require_returns_the_module():
 def test_an_absent_module_names_the_extra_that_brings_it():
     with pytest.raises(MissingDependencyError) as caught:
         compat.require("nd_deploy_absent.sub", "cpu")
-    assert caught.value.problem == "`nd_deploy_absent.sub` is not installed."
+    assert caught.value.problem == "`nd_deploy_absent.sub` is not installed"
     assert "pip install 'nd-deploy[cpu]'" in caught.value.remedy
 
 

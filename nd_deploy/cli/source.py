@@ -58,7 +58,7 @@ def load_network(
         info = models.describe(source)
     except InputError as error:
         raise InputError(
-            error.problem, f"{error.remedy}\nFor a network of your own, {_FORM}."
+            error.problem, f"{error.remedy}\nfor a network of your own, {_FORM}"
         ) from (error)
     known = {} if state_dict is None else models.options_from_state_dict(source, state_dict)
     return Network(models.build(source, **{**known, **settings}), tuple(info.input_shape))

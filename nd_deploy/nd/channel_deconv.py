@@ -64,8 +64,8 @@ class ChannelDeconv(nn.Module):
         """Whitens x of shape (N, C, H, W) or (N, C); the output has the same shape."""
         if x.dim() not in (2, 4):
             raise InputError(
-                f"ChannelDeconv takes an input (N, C, H, W) or (N, C), not {tuple(x.shape)}.",
-                "Add or merge axes so that the channels are axis 1 of a 2-D or 4-D tensor.",
+                f"ChannelDeconv takes an input (N, C, H, W) or (N, C), not {tuple(x.shape)}",
+                "add or merge axes so that the channels are axis 1 of a 2-D or 4-D tensor",
             )
         maps = x if x.dim() == 4 else x[:, :, None, None]
         whole = x.shape[1] - x.shape[1] % self.block

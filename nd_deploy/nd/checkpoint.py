@@ -151,16 +151,16 @@ def find_non_finite(state_dict: Mapping[str, torch.Tensor]) -> list[str]:
 def _unwrap(path: Path, saved: object) -> tuple[str, object, dict[str, object]]:
     if not isinstance(saved, dict):
         raise CheckpointError(
-            f"{path} holds a {type(saved).__name__}, not a dict of tensors.",
-            "Save the network's state dict: torch.save(model.state_dict(), 'checkpoint.pth')",
+            f"{path} holds a {type(saved).__name__}, not a dict of tensors",
+            "save the network's state dict: torch.save(model.state_dict(), 'checkpoint.pth')",
         )
     holders = [key for key, value in saved.items() if _has_tensors(value)]
     # Of several, as with a moving average beside the network, these are the trained network.
     key = next((k for k in ("state_dict", "model") if k in holders), None)
     if key is None and len(holders) > 1:
         raise CheckpointError(
-            f"{path} holds several state dicts: {', '.join(map(repr, holders))}.",
-            "Save the one to be deployed alone: torch.save(checkpoint[key], 'checkpoint.pth')",
+            f"{path} holds several state dicts: {', '.join(map(repr, holders))}",
+            "save the one to be deployed alone: torch.save(checkpoint[key], 'checkpoint.pth')",
         )
     if key is None and holders:
         key = holders[0]
@@ -170,8 +170,8 @@ def _unwrap(path: Path, saved: object) -> tuple[str, object, dict[str, object]]:
     if _has_tensors(saved):
         return "state dict", saved, {k: v for k, v in saved.items() if not _is_tensor(v)}
     raise CheckpointError(
-        f"{path} is a dict without tensors; its keys are {_shorten(list(map(str, saved)))}.",
-        "Give a checkpoint that holds the network's state dict.",
+        f"{path} is a dict without tensors; its keys are {_shorten(list(map(str, saved)))}",
+        "give a checkpoint that holds the network's state dict",
     )
 
 
@@ -189,7 +189,7 @@ def _tensors_of(path: Path, found: object, notes: list[str]) -> dict[str, torch.
     assert isinstance(found, dict)
     tensors = {str(key): value for key, value in found.items() if _is_tensor(value)}
     if not tensors:
-        raise CheckpointError(f"{path} holds no tensor.", "Give a trained network's checkpoint.")
+        raise CheckpointError(f"{path} holds no tensor", "give a trained network's checkpoint")
     if len(tensors) < len(found):
         rest = [str(key) for key, value in found.items() if not _is_tensor(value)]
         notes.append(f"{len(rest)} entries are no tensors and were left out: {_shorten(rest)}")
@@ -220,21 +220,21 @@ def _without_wrappers(keys: Iterable[str], notes: list[str]) -> dict[str, str]:
 
 def _hint(checkpoint: Checkpoint, misnamed: bool, reshaped: Mapping[str, torch.Tensor]) -> str:
     if misnamed:
-        written_by = f" It was written for arch '{checkpoint.arch}'." if checkpoint.arch else ""
+        written_by = f"; it was written for arch '{checkpoint.arch}'" if checkpoint.arch else ""
         return (
-            "Build the network that was trained: this is another architecture, or one with other "
-            f"layers (bias, normalisation, deconvolution).{written_by}"
+            "build the network that was trained: this is another architecture, or one with other "
+            f"layers (bias, normalisation, deconvolution){written_by}"
         )
     if all(re.search(r"(^|\.)running_(deconv|mean1?)$", name) for name in reshaped):
-        return "Build the network with the block size and groups that it was trained with."
+        return "build the network with the block size and groups that it was trained with"
     pairs = [(tuple(checkpoint.state_dict[name].shape), t.shape) for name, t in reshaped.items()]
     one_layer = len({name.rpartition(".")[0] for name in reshaped}) == 1
     if one_layer and all(found[1:] == wanted[1:] for found, wanted in pairs):
         return (
-            f"Build the network with {pairs[0][0][0]} classes, which is what it was trained for, "
-            f"not {pairs[0][1][0]}."
+            f"build the network with {pairs[0][0][0]} classes, which is what it was trained for, "
+            f"not {pairs[0][1][0]}"
         )
-    return "Build the network with the widths and block sizes that it was trained with."
+    return "build the network with the widths and block sizes that it was trained with"
 
 
 def _has_tensors(value: object) -> bool:

@@ -116,8 +116,8 @@ class FastDeconv(_ConvNd):
         """Convolves x of shape (N, C, H, W); trains or uses the statistics as the mode says."""
         if x.dim() != 4:
             raise InputError(
-                f"FastDeconv takes a 4-D input (N, C, H, W), not one of shape {tuple(x.shape)}.",
-                "Add the missing axis, e.g. x.unsqueeze(0) for a single image.",
+                f"FastDeconv takes a 4-D input (N, C, H, W), not one of shape {tuple(x.shape)}",
+                "add the missing axis, e.g. x.unsqueeze(0) for a single image",
             )
         mean, deconv = self.running_mean, self.running_deconv
         if self.training:

@@ -74,5 +74,5 @@ def at_least_one(name: str, value: int) -> int:
         InputError: it is below 1.
     """
     if value < 1:
-        raise InputError(f"{name} is {value}.", f"Give a {name} of at least 1.")
+        raise InputError(f"{name} is {value}", f"give a {name} of at least 1")
     return value

@@ -112,7 +112,7 @@ def widened_in_turn(network: nn.Module) -> Iterator[None]:
         handles.append(module.register_forward_pre_hook(widen))
         handles.append(module.register_forward_hook(restore, always_call=True))
     try:
-        with _NothingInFloat32():
+        with _NothingInFloat32():  # type: ignore[no-untyped-call]
             yield
     finally:
         for handle in handles:
@@ -121,7 +121,7 @@ def widened_in_turn(network: nn.Module) -> Iterator[None]:
             restore(module, None, None)
 
 
-class _NothingInFloat32(TorchDispatchMode):
+class _NothingInFloat32(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses to compute float32 from float32.
 
     PyTorch widens the result without a word where a float64 tensor is next.

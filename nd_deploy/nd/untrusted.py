@@ -17,13 +17,13 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _CHUNK = 1 << 20
 
 _RESAVE = (
-    "Where the network was trained, save its tensors alone: "
+    "where the network was trained, save its tensors alone: "
     "torch.save({'state_dict': model.state_dict()}, 'checkpoint.pth.tar')"
 )
-_COPY_AGAIN = "Copy or download the file again, and compare its size with the original."
+_COPY_AGAIN = "copy or download the file again, and compare its size with the original"
 _WANTED = (
-    "Give a file written by torch.save (main.py, main_imagenet.py, Segmentation/train.py, "
-    "or a bare state dict) or a .safetensors file."
+    "give a file written by torch.save (main.py, main_imagenet.py, Segmentation/train.py, "
+    "or a bare state dict) or a .safetensors file"
 )
 
 
@@ -44,8 +44,8 @@ def read_untrusted(path: Path) -> tuple[object, dict[str, str] | None, str]:
     head, digest = _look_at(path)
     if head.startswith(_LFS):
         raise CheckpointError(
-            f"{path} is a Git LFS pointer: the checkpoint itself was never downloaded.",
-            "Fetch it: git lfs pull",
+            f"{path} is a Git LFS pointer: the checkpoint itself was never downloaded",
+            "fetch it: git lfs pull",
         )
     if path.suffix == ".safetensors" or _is_safetensors(head):
         tensors, metadata = _load_safetensors(path)
@@ -55,7 +55,7 @@ def read_untrusted(path: Path) -> tuple[object, dict[str, str] | None, str]:
 
 def _look_at(path: Path) -> tuple[bytes, str]:
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder.", f"Name the file in it. {_WANTED}")
+        raise CheckpointError(f"{path} is a folder", f"name the file in it; {_WANTED}")
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -65,13 +65,13 @@ def _look_at(path: Path) -> tuple[bytes, str]:
                 digest.update(chunk)
                 chunk = file.read(_CHUNK)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist.", "Check the path.") from None
+        raise CheckpointError(f"{path} does not exist", "check the path") from None
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be read: {error.strerror}.", "Check its permissions."
+            f"{path} cannot be read: {error.strerror}", "check its permissions"
         ) from error
     if not head:
-        raise CheckpointError(f"{path} is empty.", _COPY_AGAIN)
+        raise CheckpointError(f"{path} is empty", _COPY_AGAIN)
     return head, digest.hexdigest()
 
 
@@ -88,7 +88,7 @@ def _load_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            f"{path} is no whole safetensors file: {error}.", _COPY_AGAIN
+            f"{path} is no whole safetensors file: {error}", _COPY_AGAIN
         ) from error
 
 
@@ -108,19 +108,19 @@ def _refuse_foreign_archive(path: Path, head: bytes) -> None:
     if not head.startswith(_ZIP):
         return
     if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is cut short: its end is missing.", _COPY_AGAIN)
+        raise CheckpointError(f"{path} is cut short: its end is missing", _COPY_AGAIN)
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.rpartition("/")[2] for name in archive.namelist()}
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}.", _COPY_AGAIN) from error
+        raise CheckpointError(f"{path} is damaged: {error}", _COPY_AGAIN) from error
     if "constants.pkl" in members:
         raise CheckpointError(
-            f"{path} is a TorchScript archive: it holds compiled code, not a checkpoint.",
-            "Give the checkpoint that it was scripted from. " + _RESAVE,
+            f"{path} is a TorchScript archive: it holds compiled code, not a checkpoint",
+            "give the checkpoint that it was scripted from; " + _RESAVE,
         )
     if "data.pkl" not in members:
-        raise CheckpointError(f"{path} is a zip archive but no checkpoint.", _WANTED)
+        raise CheckpointError(f"{path} is a zip archive but no checkpoint", _WANTED)
 
 
 def _explain(path: Path, head: bytes, error: Exception) -> CheckpointError:
@@ -129,20 +129,20 @@ def _explain(path: Path, head: bytes, error: Exception) -> CheckpointError:
     if needed:
         return CheckpointError(
             f"{path} holds more than tensors: to open it, `{needed[1]}` would have to be loaded "
-            "and run. nd-deploy runs nothing that comes from a checkpoint.",
+            "and run; nd-deploy runs nothing that comes from a checkpoint",
             _RESAVE,
         )
     if isinstance(error, EOFError) or "unexpected EOF" in said:
-        return CheckpointError(f"{path} is cut short: its end is missing.", _COPY_AGAIN)
+        return CheckpointError(f"{path} is cut short: its end is missing", _COPY_AGAIN)
     if "WeightsUnpickler error" in said and head.startswith(_PICKLE):
         return CheckpointError(
-            f"{path} is a Python pickle that torch.save did not write. Opening one can run any "
-            "code, and nd-deploy runs nothing that comes from a checkpoint.",
+            f"{path} is a Python pickle that torch.save did not write; opening one can run any "
+            "code, and nd-deploy runs nothing that comes from a checkpoint",
             _RESAVE,
         )
     if head.startswith((_ZIP, _PICKLE)):
         # torch's own message for this recommends to load the file unsafely.
         unsafe = isinstance(error, pickle.UnpicklingError)
         what = "its pickle is malformed" if unsafe else f"{type(error).__name__}: {said[:200]}"
-        return CheckpointError(f"{path} is damaged: {what}.", _COPY_AGAIN)
-    return CheckpointError(f"{path} is no checkpoint.", _WANTED)
+        return CheckpointError(f"{path} is damaged: {what}", _COPY_AGAIN)
+    return CheckpointError(f"{path} is no checkpoint", _WANTED)

@@ -121,6 +121,6 @@ def _run_node(node: OpRun, inputs: list[Any], options: dict[str, Any]) -> Result
         shapes = ", ".join(str(getattr(value, "shape", None)) for value in inputs)
         raise BackendError(
             f"{node.op_type} '{node.onnx_node.name}' failed on inputs of shapes {shapes}: {error}",
-            "Check that the shapes given suit every layer of the model.",
+            "check that the shapes given suit every layer of the model",
         ) from error
     return outputs

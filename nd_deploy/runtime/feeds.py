@@ -42,14 +42,12 @@ def check_feeds(ports: Iterable[Port], feeds: Mapping[str, np.ndarray]) -> None:
     listing = ", ".join(map(_describe, expected.values())) or "none"
     for name in expected:
         if name not in feeds:
-            raise InputError(
-                f"Input '{name}' is missing.", f"Give every input. Expected: {listing}."
-            )
+            raise InputError(f"input '{name}' is missing", f"give every input; expected: {listing}")
     sizes: dict[str, tuple[str, int]] = {}
     for name, array in feeds.items():
         if name not in expected:
             raise InputError(
-                f"The model has no input '{name}'.", f"Rename or drop it. Expected: {listing}."
+                f"the model has no input '{name}'", f"rename or drop it; expected: {listing}"
             )
         _check_array(expected[name], array)
         _check_names(expected[name], array, sizes)
@@ -59,8 +57,8 @@ def _check_array(port: Port, array: np.ndarray) -> None:
     # The kind of byte order is part of a dtype but not of its name.
     if port.dtype is not None and (array.dtype.name != port.dtype or not array.dtype.isnative):
         raise InputError(
-            f"Input '{port.name}' has dtype {array.dtype}, but the model takes {port.dtype}.",
-            f"Convert it: array.astype('{port.dtype}')",
+            f"input '{port.name}' has dtype {array.dtype}, but the model takes {port.dtype}",
+            f"convert it: array.astype('{port.dtype}')",
         )
     if port.shape is None:
         return
@@ -70,9 +68,9 @@ def _check_array(port: Port, array: np.ndarray) -> None:
     )
     if not fits:
         raise InputError(
-            f"Input '{port.name}' has shape {_show(array.shape)}, "
-            f"but the model takes {_show(port.shape)}.",
-            "Reshape the array, or convert the model for this shape.",
+            f"input '{port.name}' has shape {_show(array.shape)}, "
+            f"but the model takes {_show(port.shape)}",
+            "reshape the array, or convert the model for this shape",
         )
 
 
@@ -83,8 +81,8 @@ def _check_names(port: Port, array: np.ndarray, sizes: dict[str, tuple[str, int]
         first, known = sizes.setdefault(size, (port.name, given))
         if given != known:
             raise InputError(
-                f"Input '{port.name}' has {size} = {given}, but '{first}' has {size} = {known}.",
-                f"Give arrays of one {size}.",
+                f"input '{port.name}' has {size} = {given}, but '{first}' has {size} = {known}",
+                f"give arrays of one {size}",
             )
 
 

@@ -111,7 +111,7 @@ class OnnxRuntimeRunner:
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise BackendError(
                 f"ONNX Runtime failed while running the model: {error}",
-                "Check that the shapes given suit every layer of the model.",
+                "check that the shapes given suit every layer of the model",
             ) from error
         return dict(zip(self._outputs, results, strict=True))
 
@@ -120,23 +120,23 @@ def _check_arguments(
     ort: ModuleType, asked: tuple[str, ...], given: Mapping[str, object], threads: int | None
 ) -> None:
     if not asked:
-        raise InputError("No execution provider is given.", f"Name at least one, such as {CPU}.")
+        raise InputError("no execution provider is given", f"name at least one, such as {CPU}")
     if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}.", "Give at least 1, or None for a default.")
+        raise InputError(f"threads is {threads}", "give at least 1, or None for a default")
     stray = sorted(set(given) - set(asked))
     if stray:
         raise InputError(
-            f"Options are given for {', '.join(stray)}, which is not asked for.",
-            f"Add it to the providers ({', '.join(asked)}) or drop the options.",
+            f"options are given for {', '.join(stray)}, which is not asked for",
+            f"add it to the providers ({', '.join(asked)}) or drop the options",
         )
     available = ort.get_available_providers()
     unknown = [name for name in asked if name not in available]
     if unknown:
         raise BackendError(
-            f"This ONNX Runtime ({ort.__version__}) does not have {', '.join(unknown)}; "
-            f"it has {', '.join(available)}.",
+            f"this ONNX Runtime ({ort.__version__}) does not have {', '.join(unknown)}; "
+            f"it has {', '.join(available)}",
             compat.onnxruntime_conflict()
-            or "Ask for one of those, or install nd-deploy[gpu] in place of nd-deploy[cpu].",
+            or "ask for one of those, or install nd-deploy[gpu] in place of nd-deploy[cpu]",
         )
 
 
@@ -178,27 +178,27 @@ def _create_session(
         if CPU in options:
             raise GraphError(
                 f"ONNX Runtime refuses {name}: {error}",
-                "Check it with onnx.checker.check_model, and that this ONNX Runtime knows its "
-                "opset and operators.",
+                "check it with onnx.checker.check_model, and that this ONNX Runtime knows its "
+                "opset and operators",
             ) from error
         raise BackendError(
             f"{name} cannot run on {', '.join(options)} alone: {error}",
-            f"Add {CPU} to the providers to let it run the rest, or check the driver and the "
-            "libraries that the provider needs.",
+            f"add {CPU} to the providers to let it run the rest, or check the driver and the "
+            "libraries that the provider needs",
         ) from error
 
 
 def _source(model: ModelProto | Path) -> str | bytes:
     if isinstance(model, Path):
         if not model.is_file():
-            raise InputError(f"{model} is no file.", "Give the path of an ONNX model.")
+            raise InputError(f"{model} is no file", "give the path of an ONNX model")
         return str(model)
     try:
         serialized: bytes = model.SerializeToString()
     except Exception as error:  # of a class that depends on protobuf's backend
         raise GraphError(
-            f"The model cannot be serialised: {error}",
-            "Save models over 2 GiB with their weights in another file, and give the path.",
+            f"the model cannot be serialised: {error}",
+            "save models over 2 GiB with their weights in another file, and give the path",
         ) from error
     return serialized
 
@@ -208,10 +208,10 @@ def _check_providers(asked: tuple[str, ...], got: tuple[str, ...]) -> None:
     if got == asked or got == (*asked, CPU):
         return
     raise BackendError(
-        f"ONNX Runtime runs the model on {', '.join(got)}, not on {', '.join(asked)} as asked.",
+        f"ONNX Runtime runs the model on {', '.join(got)}, not on {', '.join(asked)} as asked",
         compat.onnxruntime_conflict()
-        or "Its log above says why: usually a driver or a CUDA or cuDNN library is missing or of "
-        "another version.",
+        or "its log above says why: usually a driver or a CUDA or cuDNN library is missing or of "
+        "another version",
     )
 
 

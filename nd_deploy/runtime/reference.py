@@ -52,17 +52,15 @@ class ReferenceRunner:
         kinds = {"float64": Evaluator, "float32": SingleEvaluator}
         kind = np.dtype(dtype).name
         if kind not in kinds:
-            raise InputError(
-                f"The reference does not compute in {kind}.", "Use float64 or float32."
-            )
+            raise InputError(f"the reference does not compute in {kind}", "use float64 or float32")
         self._dtype = kind
         _check_model(model)
         try:
             self._evaluator = kinds[kind](model)
         except RuntimeError as error:  # onnx's word for an unknown op or domain
             raise GraphError(
-                f"The reference cannot run the model: {error}",
-                "Replace the op by standard ones, or give the model a function body for it.",
+                f"the reference cannot run the model: {error}",
+                "replace the op by standard ones, or give the model a function body for it",
             ) from error
         ports = {i.name: Port(i.name, None, _shape(i.type)) for i in model.graph.input}
         initialised = {t.name: Port(t.name, None, tuple(t.dims)) for t in model.graph.initializer}
@@ -117,7 +115,7 @@ class ReferenceRunner:
         absent = [name for name in wanted if name not in self._known]
         if absent:
             raise InputError(
-                f"The model has no tensor '{absent[0]}'.", "Name an input or a node's output."
+                f"the model has no tensor '{absent[0]}'", "name an input or a node's output"
             )
         values = self._evaluator.run(
             wanted,
@@ -130,14 +128,14 @@ def _check_model(model: ModelProto) -> None:
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset < _OLDEST_OPSET:
         raise GraphError(
-            f"The model has opset {opset}, and the reference starts at {_OLDEST_OPSET}.",
-            "Export it anew, or convert it with onnx.version_converter.",
+            f"the model has opset {opset}, and the reference starts at {_OLDEST_OPSET}",
+            "export it anew, or convert it with onnx.version_converter",
         )
     for tensor in model.graph.initializer:
         if tensor.data_location == tensor.EXTERNAL:
             raise GraphError(
-                f"The weights of '{tensor.name}' are in another file.",
-                "Load the model with onnx.load, which reads them.",
+                f"the weights of '{tensor.name}' are in another file",
+                "load the model with onnx.load, which reads them",
             )
 
 

@@ -60,8 +60,8 @@ class ConvTranspose(OpRun):
         del kernel_shape
         if output_shape is not None or auto_pad not in (None, "NOTSET", "VALID"):
             raise GraphError(
-                f"ConvTranspose '{self.onnx_node.name}' computes its pads from its output's shape.",
-                "Write the pads into the model.",
+                f"ConvTranspose '{self.onnx_node.name}' computes its pads from its output's shape",
+                "write the pads into the model",
             )
         window = _window(x, w.shape[2:], strides, pads, dilations, auto_pad)
         more = tuple(output_padding or (0,) * (x.ndim - 2))
@@ -86,8 +86,8 @@ class MaxPool(OpRun):
         if len(self.output) > 1:
             raise GraphError(
                 f"MaxPool '{self.onnx_node.name}' returns indices, which the float64 reference "
-                "does not compute.",
-                "Compare this model in ONNX Runtime alone.",
+                "does not compute",
+                "compare this model in ONNX Runtime alone",
             )
         window = _window(x, kernel_shape, strides, pads, dilations, auto_pad)
         return (kernels.pool_max(x, tuple(kernel_shape), *window, bool(ceil_mode)),)
@@ -127,8 +127,8 @@ class BatchNormalization(OpRun):
     ) -> Results:
         if rest.get("training_mode"):
             raise GraphError(
-                f"BatchNormalization '{self.onnx_node.name}' is in training mode.",
-                "Export the network in eval mode.",
+                f"BatchNormalization '{self.onnx_node.name}' is in training mode",
+                "export the network in eval mode",
             )
         spread = (-1, *(1,) * (x.ndim - 2))
         y = (x - mean.reshape(spread)) * (scale / np.sqrt(var + epsilon)).reshape(spread)

@@ -109,7 +109,7 @@ def test_the_table_says_yes_no_and_what_to_do(diagnosis, invoke):
 
 
 def test_a_conflict_is_the_one_thing_that_fails(diagnosis, invoke):
-    diagnosis(conflict="both are installed. pip uninstall -y onnxruntime")
+    diagnosis(conflict="both are installed; pip uninstall -y onnxruntime")
     result = invoke("doctor", code=1)
     assert "convert" in result.stdout
     assert "both are installed" in result.stderr

@@ -67,8 +67,8 @@ def test_a_prefix_that_was_not_stripped_is_suspected():
     [
         ("conv2.weight", (64, 32, 5, 5), r"conv2\.weight has the shape \(64, 32, 5, 5\)"),
         ("linear.bias", (), r"linear\.bias has the shape \(\) instead of \(10,\)"),
-        ("conv2.running_deconv", (10, 10), r"No block explains"),
-        ("conv4.running_deconv", (8, 8), r"No block explains"),
+        ("conv2.running_deconv", (10, 10), r"no block explains"),
+        ("conv4.running_deconv", (8, 8), r"no block explains"),
     ],
 )
 def test_a_shape_that_no_options_give_is_refused(key, shape, message):

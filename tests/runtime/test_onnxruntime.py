@@ -145,8 +145,8 @@ class TestProviders:
         assert caught.value.exit_code == 3
 
     def test_the_reason_may_be_two_onnxruntimes(self, monkeypatch):
-        monkeypatch.setattr(compat, "onnxruntime_conflict", lambda: "Both are installed.")
-        with pytest.raises(BackendError, match="Both are installed"):
+        monkeypatch.setattr(compat, "onnxruntime_conflict", lambda: "both are installed")
+        with pytest.raises(BackendError, match="both are installed"):
             OnnxRuntimeRunner(model(), ["CUDAExecutionProvider"])
 
     def test_nodes_may_not_fall_back_to_the_cpu_unasked(self):
@@ -190,7 +190,7 @@ class TestProviders:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"providers": []}, "No execution provider"),
+        ({"providers": []}, "no execution provider"),
         ({"threads": 0}, "threads is 0"),
         ({"provider_options": {"CUDAExecutionProvider": {}}}, "not asked for"),
     ],
