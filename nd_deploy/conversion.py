@@ -20,7 +20,7 @@ from nd_deploy.parity.record import record_reference
 from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate, ParityReport
 from nd_deploy.passes.base import Decision
-from nd_deploy.passes.graph import narrow, store, to_model
+from nd_deploy.passes.model import narrow, store, to_model
 from nd_deploy.passes.pipeline import run_on_graph
 from nd_deploy.preprocess import Preprocessing
 

@@ -22,7 +22,8 @@ from nd_deploy.errors import ExportError, UnsupportedLayerError
 from nd_deploy.nd import dialect
 from nd_deploy.nd.recognise import Recognition, recognise
 from nd_deploy.nd.twin import float32_copy, float64_twin
-from nd_deploy.passes.graph import free_name, lift_constants, store
+from nd_deploy.passes.graph import free_name
+from nd_deploy.passes.model import lift_constants, store
 from nd_deploy.torch_export import IRModel, run_exporter, tidy
 
 # Old enough for TensorRT 10.3 on JetPack 6, new enough for everything the exporter emits.

@@ -11,7 +11,7 @@ from nd_deploy.nd import dialect
 from nd_deploy.nd.layers import ChannelDeconv, Delinear, FastDeconv
 from nd_deploy.nd.recognise import recognise
 from nd_deploy.nd.twin import float64_twin
-from nd_deploy.passes.graph import split_parameters
+from nd_deploy.passes.model import split_parameters
 from nd_deploy.runtime.reference import ReferenceRunner
 
 

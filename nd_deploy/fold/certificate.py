@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from nd_deploy.fold.algebra import Array, condition_number
+from nd_deploy.fold.algebra import Array
+from nd_deploy.fold.conditioning import condition_number
 
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 _SAMPLED_ROWS = 64

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nd_deploy.errors import UnsupportedLayerError
-from nd_deploy.fold.algebra import asymmetry, condition_number, conditioning_bound
+from nd_deploy.fold.conditioning import asymmetry, condition_number, conditioning_bound
 from nd_deploy.nd.formulas import FORMULAS, Formula
 from nd_deploy.nd.threads import single_threaded
 from nd_deploy.nd.twin import float64_outline, float64_twin

@@ -26,7 +26,7 @@ from nd_deploy.parity.measure import (
 )
 from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate
-from nd_deploy.passes.graph import split_parameters
+from nd_deploy.passes.model import split_parameters
 from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
 from nd_deploy.runtime.reference import ReferenceRunner
 

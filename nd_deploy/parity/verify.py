@@ -14,7 +14,7 @@ from nd_deploy.parity.layers import LayerError, compare_layers
 from nd_deploy.parity.measure import FOLD_BUDGET, top1_agreement, worst_error
 from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate, ParityReport
-from nd_deploy.passes.graph import load
+from nd_deploy.passes.model import load
 from nd_deploy.passes.pipeline import run_on_graph
 
 __all__ = ["LayerError", "Verification", "verify"]

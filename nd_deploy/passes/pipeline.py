@@ -15,8 +15,8 @@ from nd_deploy.passes.fold_batch_norm import FoldBatchNorm
 from nd_deploy.passes.fold_constants import FoldConstants
 from nd_deploy.passes.fold_delinear import FoldDelinear
 from nd_deploy.passes.fold_fast_deconv import FoldFastDeconv
-from nd_deploy.passes.graph import load, store
 from nd_deploy.passes.lower_channel_deconv import LowerChannelDeconv
+from nd_deploy.passes.model import load, store
 from nd_deploy.passes.push_channel_deconv import PushChannelDeconv
 
 PASSES: Sequence[Pass] = (

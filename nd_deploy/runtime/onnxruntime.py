@@ -210,8 +210,8 @@ def _check_providers(asked: tuple[str, ...], got: tuple[str, ...]) -> None:
     raise BackendError(
         f"ONNX Runtime runs the model on {', '.join(got)}, not on {', '.join(asked)} as asked",
         compat.onnxruntime_conflict()
-        or "its log above says why: usually a driver or a CUDA or cuDNN library is missing or of "
-        "another version",
+        or "usually a driver or a CUDA or cuDNN library is missing or of another version; "
+        "'nd-deploy doctor' shows what is there",
     )
 
 

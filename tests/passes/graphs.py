@@ -14,7 +14,7 @@ from onnx import numpy_helper, parser
 
 from nd_deploy.nd import dialect
 from nd_deploy.passes.base import PassResult
-from nd_deploy.passes.graph import load, store
+from nd_deploy.passes.model import load, store
 from nd_deploy.runtime.reference import ReferenceRunner
 
 HEADER = '<ir_version: 10, opset_import: ["": {opset}, "nd_deploy": 1]>\n'

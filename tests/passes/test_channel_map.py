@@ -5,7 +5,7 @@ from onnx import numpy_helper
 
 from nd_deploy.passes.base import Refusal
 from nd_deploy.passes.channel_map import read_channel_map
-from nd_deploy.passes.graph import load
+from nd_deploy.passes.model import load
 
 WHOLE = """(float[N,6,H,W] x) => (float[N,6,H,W] y) <float[2] mu, float[2,2] D>
     { y = nd_deploy.NDChannelDeconv(x, mu, D) }"""

@@ -4,7 +4,7 @@ from graphs import parse, rewrite
 
 from nd_deploy.passes.base import PassResult
 from nd_deploy.passes.cleanup import Cleanup
-from nd_deploy.passes.graph import load
+from nd_deploy.passes.model import load
 
 
 def clean(text, **options):

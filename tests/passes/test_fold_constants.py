@@ -4,7 +4,7 @@ import pytest
 from onnx import parser
 
 from nd_deploy.passes.fold_constants import FoldConstants
-from nd_deploy.passes.graph import load, store
+from nd_deploy.passes.model import load, store
 from nd_deploy.passes.pipeline import run_passes
 
 

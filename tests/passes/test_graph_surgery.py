@@ -11,14 +11,12 @@ from nd_deploy.passes.graph import (
     constants,
     free_name,
     is_output,
-    load,
     parameters,
     rank,
-    split_parameters,
     static_dim,
-    store,
     write_parameter,
 )
+from nd_deploy.passes.model import load, split_parameters, store
 from nd_deploy.runtime.reference import ReferenceRunner
 
 SHARED = """(float[N,3,H,W] x) => (float[] y, float[] z) <float[4,3,1,1] weight, float[4] bias>

@@ -4,8 +4,8 @@ import pytest
 from graphs import parse, rewrite
 
 from nd_deploy.passes.base import Refusal
-from nd_deploy.passes.graph import load
 from nd_deploy.passes.linear import read_linear
+from nd_deploy.passes.model import load
 from nd_deploy.passes.push_channel_deconv import PushChannelDeconv
 
 PARAMETERS = """float[2] mu, float[2,2] D, float[5,4] rows, float[4,5] columns, float[5] bias,

@@ -9,7 +9,7 @@ from onnx import TensorProto, numpy_helper
 
 from nd_deploy import __version__
 from nd_deploy.errors import GraphError
-from nd_deploy.passes.graph import load, narrow, store, to_model
+from nd_deploy.passes.model import load, narrow, store, to_model
 
 CONV = """(float[N,3,H,W] x) => (float[N,4,H,W] y) <float[4,3,3,3] weight, float[4] bias>
     { c = Conv <pads=[1,1,1,1]> (x, weight, bias) y = Relu(c) }"""

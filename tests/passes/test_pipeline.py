@@ -10,7 +10,7 @@ from graphs import assert_close, assert_same_outputs, feeds, geometry, in_onnxru
 
 from nd_deploy.errors import GraphError
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
-from nd_deploy.passes.graph import load
+from nd_deploy.passes.model import load
 from nd_deploy.passes.pipeline import PASSES, run_on_graph, run_passes
 
 MAP = "float[2] mu, float[2,2] D"

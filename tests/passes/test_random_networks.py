@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nd_deploy.nd.dialect import DOMAIN
 from nd_deploy.passes.base import Action
-from nd_deploy.passes.graph import load, store
+from nd_deploy.passes.model import load, store
 from nd_deploy.passes.pipeline import PASSES, run_passes
 
 PROFILE = settings(max_examples=80, deadline=None, derandomize=True)

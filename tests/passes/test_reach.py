@@ -4,7 +4,7 @@ import pytest
 from graphs import parse, rewrite
 
 from nd_deploy.passes.base import Refusal
-from nd_deploy.passes.graph import load
+from nd_deploy.passes.model import load
 from nd_deploy.passes.push_channel_deconv import PushChannelDeconv
 from nd_deploy.passes.reach import Channels, reach
 
