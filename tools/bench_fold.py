@@ -44,13 +44,15 @@ def main() -> None:
         f"{processor()}, ONNX Runtime {onnxruntime.__version__}, torch {torch.__version__}, "
         f"one thread, {arguments.rounds} rounds\n"
     )
-    print("| network | batch | BN twin, ms | folded / BN twin | naive / BN twin |")
-    print("|---|---|---|---|---|")
+    print("| network | batch | BN twin, ms | folded / twin | naive / twin | twin again / twin |")
+    print("|---|---|---|---|---|---|")
     files = []
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.networks:
             paths = export_all(name, Path(folder))
             sessions = {what: session(path) for what, path in paths.items()}
+            # How far two sessions of one and the same file differ.
+            sessions["again"] = session(paths["twin"])
             for batch in BATCHES:
                 print(row(name, batch, sessions, arguments.rounds), flush=True)
             files.append((name, paths, load_times(paths)))
@@ -94,7 +96,7 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 def row(
     name: str, batch: int, sessions: dict[str, onnxruntime.InferenceSession], rounds: int
 ) -> str:
-    """Time the three models in turns, and format the ratios."""
+    """Time the models in turns, and format the ratios."""
     shape = (batch, *models.describe(name).input_shape)
     feeds = {"input": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
     timings = interleave(
@@ -104,9 +106,10 @@ def row(
     )
     ratios = [
         "{:.3f} [{:.3f}, {:.3f}]".format(*timings.ratio(what, over="twin"))
-        for what in ("folded", "naive")
+        for what in ("folded", "naive", "again")
     ]
-    return f"| {name} | {batch} | {timings.median('twin') * 1e3:.2f} | {ratios[0]} | {ratios[1]} |"
+    cells = (name, str(batch), f"{timings.median('twin') * 1e3:.2f}", *ratios)
+    return f"| {' | '.join(cells)} |"
 
 
 def load_times(paths: dict[str, Path]) -> dict[str, float]:

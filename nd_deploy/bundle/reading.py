@@ -73,6 +73,9 @@ def read_bundle(path: Path | str, check_files: bool = True) -> Bundle:
         path: the folder.
         check_files: compare every file with its hash in the manifest.
 
+    Returns:
+        The bundle, without its model and arrays.
+
     Raises:
         BundleError: the folder is missing, is no bundle, was written by a newer nd-deploy, or is
             not as it was written.

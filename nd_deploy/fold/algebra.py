@@ -246,9 +246,9 @@ def fold_batch_norm(
 
 
 def invert(deconv: Array) -> Wide:
-    """D^-1 over leading axes; NaN where one of them has no inverse."""
+    """D^-1 over leading axes, to the precision of D's own dtype; NaN where one has no inverse."""
     try:
-        return _wide(np.linalg.inv(_wide(deconv)))
+        return _wide(np.linalg.inv(deconv))
     except np.linalg.LinAlgError:
         return np.full(deconv.shape, np.nan)
 

@@ -14,9 +14,9 @@ def condition_number(deconv: Array) -> float:
         deconv: (..., F, F).
 
     Returns:
-        The condition number; infinity where D is not positive definite, or not finite.
+        The condition number, to the precision of D's own dtype; infinity where D is not positive
+        definite, or not finite.
     """
-    deconv = deconv.astype(np.float64, copy=False)
     if not np.isfinite(deconv).all():
         return float("inf")
     symmetric = (deconv + np.swapaxes(deconv, -1, -2)) / 2

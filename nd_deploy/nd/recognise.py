@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from nd_deploy.errors import UnsupportedLayerError
 from nd_deploy.fold.conditioning import asymmetry, condition_number, conditioning_bound
 from nd_deploy.nd.formulas import FORMULAS, Formula
-from nd_deploy.nd.threads import single_threaded
 from nd_deploy.nd.twin import float64_outline, float64_twin
+from nd_deploy.threads import single_threaded_numpy, single_threaded_torch
 
 D_BUFFERS = ("running_deconv", "running_cov_isqrt")
 PROBE_TOLERANCE = 1e-10
@@ -71,19 +71,19 @@ def recognise(module: nn.Module) -> Recognition:
     warnings: list[str] = []
     unknown: list[str] = []
     damaged: list[str] = []
-    for path, layer in _candidates(module):
-        name = f"layer {path or 'at the top'} ({type(layer).__name__})"
-        broken = _non_finite(layer)
-        if broken:
-            damaged.append(f"{name}: {' and '.join(broken)} holds NaN or Inf")
-            continue
-        with single_threaded():
+    with single_threaded_torch(), single_threaded_numpy():
+        for path, layer in _candidates(module):
+            name = f"layer {path or 'at the top'} ({type(layer).__name__})"
+            broken = _non_finite(layer)
+            if broken:
+                damaged.append(f"{name}: {' and '.join(broken)} holds NaN or Inf")
+                continue
             result = _identify(path, layer)
-        if isinstance(result, NDLayer):
-            layers.append(result)
-            warnings.extend(_oddities(result, layer))
-        else:
-            unknown.append("\n".join([f"{name} computes no known ND formula", *result]))
+            if isinstance(result, NDLayer):
+                layers.append(result)
+                warnings.extend(_oddities(result, layer))
+            else:
+                unknown.append("\n".join([f"{name} computes no known ND formula", *result]))
     if damaged:
         raise UnsupportedLayerError(
             "\n".join(damaged), "use a checkpoint that was saved before the training diverged"
@@ -168,7 +168,8 @@ def _non_finite(layer: nn.Module) -> list[str]:
         if tensor is not None
         and tensor.is_floating_point()
         and name not in unread
-        and not torch.isfinite(tensor).all()
+        # In float64 the sum of finite float32 values is finite, and it needs no array of flags.
+        and not math.isfinite(float(tensor.detach().sum(dtype=torch.float64)))
     ]
 
 
@@ -180,7 +181,7 @@ def _condition(layer: nn.Module) -> float:
 def _deconv(layer: nn.Module) -> Tensor:
     buffer = next(layer._buffers[name] for name in D_BUFFERS if name in layer._buffers)
     assert buffer is not None
-    return buffer.detach().cpu().double()
+    return buffer.detach().cpu().float()
 
 
 def _oddities(found: NDLayer, layer: nn.Module) -> Iterator[str]:

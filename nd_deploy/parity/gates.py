@@ -29,6 +29,7 @@ from nd_deploy.parity.report import Gate
 from nd_deploy.passes.model import split_parameters
 from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
 from nd_deploy.runtime.reference import ReferenceRunner
+from nd_deploy.threads import single_threaded_numpy
 
 CPU = "CPUExecutionProvider"
 
@@ -80,7 +81,8 @@ def storage_gate(graph: gs.Graph, reference: Reference) -> Gate:
 
 def _run(graph: gs.Graph, reference: Reference, dtype: type[np.floating]) -> list[Array]:
     model, parameters = split_parameters(graph)
-    outputs = ReferenceRunner(model, parameters, dtype).run(reference.inputs)
+    with single_threaded_numpy():
+        outputs = ReferenceRunner(model, parameters, dtype).run(reference.inputs)
     return [outputs[tensor.name] for tensor in graph.outputs]
 
 

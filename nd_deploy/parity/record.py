@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 
 from nd_deploy.errors import InputError
 from nd_deploy.nd.recognise import Recognition
-from nd_deploy.nd.threads import single_threaded
 from nd_deploy.nd.twin import float32_copy, float64_twin, widened_in_turn
 from nd_deploy.parity.measure import relative_error
 from nd_deploy.parity.reference import LayerReference, Reference, sample
+from nd_deploy.threads import single_threaded_torch
 
 _Outputs = tuple[list[np.ndarray], dict[str, np.ndarray]]
 
@@ -39,8 +40,9 @@ def record_reference(
     arguments = _arguments(inputs)
     network = float32_copy(module)
     try:
-        float32, narrow = _forward(network, arguments, paths)
-        truth, wide = _float64_forward(module, network, arguments, paths)
+        with single_threaded_torch() if _has_groups(network) else contextlib.nullcontext():
+            float32, narrow = _forward(network, arguments, paths)
+            truth, wide = _float64_forward(module, network, arguments, paths)
     except Exception as error:
         # The user's own code runs here, and may raise anything.
         raise _rejection(error, arguments) from error
@@ -68,13 +70,16 @@ def _float64_forward(
     module: nn.Module, network: nn.Module, arguments: tuple[Tensor, ...], paths: Sequence[str]
 ) -> _Outputs:
     wide = tuple(x.double() if x.is_floating_point() else x for x in arguments)
-    with single_threaded():
-        try:
-            with widened_in_turn(network):
-                return _forward(network, wide, paths)
-        except RuntimeError:
-            # Some module reads another's parameters, so all have to be float64 at once.
-            return _forward(float64_twin(module), wide, paths)
+    try:
+        with widened_in_turn(network):
+            return _forward(network, wide, paths)
+    except RuntimeError:
+        # Some module reads another's parameters, so all have to be float64 at once.
+        return _forward(float64_twin(module), wide, paths)
+
+
+def _has_groups(network: nn.Module) -> bool:
+    return any(getattr(module, "groups", 1) != 1 for module in network.modules())
 
 
 def _arguments(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:

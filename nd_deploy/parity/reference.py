@@ -77,20 +77,21 @@ class Reference:
         """
         inputs = _group(arrays, "input")
         truth, float32 = _group(arrays, "float64"), _group(arrays, "float32")
-        if not inputs or not truth or truth.keys() != float32.keys():
+        layers, errors = _group(arrays, "layer"), _group(arrays, "layer_error")
+        order = [str(index) for index in range(len(truth))]
+        whole = truth.keys() == float32.keys() == set(order) and layers.keys() == errors.keys()
+        if not inputs or not truth or not whole:
             raise BundleError(
                 "reference.npz holds no inputs with their float64 and float32 outputs",
                 "convert the checkpoint again",
             )
-        order = sorted(truth, key=int)
-        errors = _group(arrays, "layer_error")
         return cls(
             inputs,
             [truth[index].astype(np.float64) for index in order],
             [float32[index] for index in order],
             {
                 path: LayerReference(values.astype(np.float64), float(errors[path]))
-                for path, values in _group(arrays, "layer").items()
+                for path, values in layers.items()
             },
         )
 

@@ -18,6 +18,7 @@ from nd_deploy.passes.fold_fast_deconv import FoldFastDeconv
 from nd_deploy.passes.lower_channel_deconv import LowerChannelDeconv
 from nd_deploy.passes.model import load, store
 from nd_deploy.passes.push_channel_deconv import PushChannelDeconv
+from nd_deploy.threads import single_threaded_numpy
 
 PASSES: Sequence[Pass] = (
     # Identity and Dropout hide neighbours from every pass behind.
@@ -74,7 +75,8 @@ def run_on_graph(graph: gs.Graph, passes: Sequence[Pass] = PASSES) -> list[Decis
     decisions: list[Decision] = []
     refusals: dict[str, list[str]] = {}
     for rewrite in passes:
-        result = rewrite(graph)
+        with single_threaded_numpy():
+            result = rewrite(graph)
         decisions.extend(_explained(decision, refusals) for decision in result.decisions)
         for layer, refusal in result.refusals:
             refusals.setdefault(layer, []).append(refusal.reason)
