@@ -76,6 +76,9 @@ def convert(
         BundleError: `output` cannot be written.
     """
     check_output(Path(output), overwrite)
+    if isinstance(module, nn.DataParallel):
+        # It hands its inputs to GPUs, and the copies to work on are on the CPU.
+        module = module.module
     report("recognising the ND layers")
     recognition = recognise(module)
     report("running PyTorch in float32 and float64")
@@ -117,12 +120,14 @@ def convert(
 def _fold(graph: gs.Graph, reference: Reference) -> tuple[list[Decision], list[Gate]]:
     """Fold a graph, cast it, and pass the gates that need no runtime."""
     unfolded = graph.copy()  # of the nodes alone: parameters are shared
-    decisions = run_on_graph(graph)
-    gates = [fold_gate(graph, unfolded, reference)]
-    _require(gates)
-    narrow(graph)
-    release_freed_memory()
-    gates.append(storage_gate(graph, reference))
+    # A weight that overflows is for the gates to find; numpy's warning would not name the layer.
+    with np.errstate(over="ignore", invalid="ignore"):
+        decisions = run_on_graph(graph)
+        gates = [fold_gate(graph, unfolded, reference)]
+        _require(gates)
+        narrow(graph)
+        release_freed_memory()
+        gates.append(storage_gate(graph, reference))
     _require(gates)
     return decisions, gates
 

@@ -86,18 +86,20 @@ class Evaluator(ReferenceEvaluator):
             options: dict[str, Any] = {"context": results} if node.need_context() else {}
             if node.has_linked_attribute and attributes:
                 options["linked_attributes"] = attributes
-            outputs = _run_node(node, [results[name] for name in node.input], options)
+            # A parameter of another float type is converted for each use, not kept twice.
+            inputs = [in_dtype(results[name], self.dtype) for name in node.input]
+            outputs = _run_node(node, inputs, options)
             for name, value in zip(node.output, outputs, strict=False):
                 if name:
                     results[name] = in_dtype(value, self.dtype)
-            del outputs
+            del inputs, outputs
             if self._keep_all or intermediate:
                 continue
             left.subtract(node.input)
             for name in {*node.input, *node.output}:
                 if left[name] <= 0:
                     results.pop(name, None)
-        return results if intermediate else [results[name] for name in wanted]
+        return results if intermediate else [in_dtype(results[name], self.dtype) for name in wanted]
 
 
 class SingleEvaluator(Evaluator):

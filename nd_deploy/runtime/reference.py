@@ -47,7 +47,7 @@ class ReferenceRunner:
         import numpy as np
         import onnx
 
-        from nd_deploy.runtime.evaluator import Evaluator, SingleEvaluator, in_dtype
+        from nd_deploy.runtime.evaluator import Evaluator, SingleEvaluator
 
         kinds = {"float64": Evaluator, "float32": SingleEvaluator}
         kind = np.dtype(dtype).name
@@ -64,7 +64,7 @@ class ReferenceRunner:
             ) from error
         ports = {i.name: Port(i.name, None, _shape(i.type)) for i in model.graph.input}
         initialised = {t.name: Port(t.name, None, tuple(t.dims)) for t in model.graph.initializer}
-        self._parameters = {k: in_dtype(v, kind) for k, v in (parameters or {}).items()}
+        self._parameters = dict(parameters or {})
         replaceable = {**initialised, **ports}
         check_feeds(
             [replaceable[name] for name in self._parameters if name in replaceable],
