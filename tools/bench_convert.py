@@ -3,7 +3,7 @@
 Each measurement is a fresh process. The baseline exports the network to a file as it is; the other
 converts it to a bundle, parity gates and all. Printed are the seconds of both, the seconds of the
 conversion outside the exporter's call that it makes itself, and the difference of the two peak
-resident sets over the size of the weights; the best of a few processes.
+resident sets beside the size of the network; the best of a few processes.
 
     python tools/bench_convert.py vgg16 resnet50
 """
@@ -19,7 +19,12 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 ROUNDS = 3
 
@@ -31,9 +36,9 @@ def main(names: list[str]) -> None:
         "export, s",
         "convert, s",
         "outside the exporter, s",
-        "weights, MB",
+        "parameters, MB",
+        "with buffers, MB",
         "memory added, MB",
-        "over the weights",
     )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name in names or ["vgg16", "resnet50"]:
@@ -41,15 +46,14 @@ def main(names: list[str]) -> None:
         export = min(exported["total_s"] for exported, _ in runs)
         converted = min((run[1] for run in runs), key=lambda run: run["total_s"])
         added = min(c["peak_mb"] for _, c in runs) - min(e["peak_mb"] for e, _ in runs)
-        weights = converted["weights_mb"]
         cells = (
             name,
             f"{export:.2f}",
             f"{converted['total_s']:.2f}",
             f"{converted['total_s'] - converted['exporter_s']:.2f}",
-            f"{weights:.1f}",
+            f"{converted['parameters_mb']:.1f}",
+            f"{converted['state_mb']:.1f}",
             f"{added:.1f}",
-            f"{added / weights:.2f}",
         )
         print(f"| {' | '.join(cells)} |", flush=True)
 
@@ -108,11 +112,17 @@ def run_one(what: str, name: str) -> None:
             {
                 "total_s": total,
                 "exporter_s": spent[0],
-                "weights_mb": sum(p.numel() * p.element_size() for p in network.parameters()) / 1e6,
+                "parameters_mb": megabytes(network.parameters()),
+                "state_mb": megabytes(network.state_dict().values()),
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
             }
         )
     )
+
+
+def megabytes(tensors: Iterable[torch.Tensor]) -> float:
+    """The size of some tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
 
 
 def settled(network: object) -> object:
