@@ -9,7 +9,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from torch import Tensor, nn
 
-from nd_deploy.bundle import UNFOLDED, Bundle, BundleDraft, check_output, new_bundle
+from nd_deploy.bundle import (
+    UNFOLDED,
+    Bundle,
+    BundleDraft,
+    check_labels,
+    check_output,
+    new_bundle,
+)
 from nd_deploy.errors import ParityError
 from nd_deploy.exporter import trace
 from nd_deploy.memory import release_freed_memory
@@ -70,7 +77,8 @@ def convert(
 
     Raises:
         UnsupportedLayerError: an ND layer computes no known formula, or holds NaN.
-        InputError: the network rejects `example_input`.
+        InputError: the network rejects `example_input`, or has another number of classes than
+            there are labels.
         ExportError: the network cannot be traced.
         ParityError: a parity gate failed; nothing is written.
         BundleError: `output` cannot be written.
@@ -84,6 +92,7 @@ def convert(
     report("running PyTorch in float32 and float64")
     inputs = _named(example_input)
     reference = record_reference(module, recognition, inputs)
+    check_labels(labels, reference.truth[0].shape)
     warnings = [*recognition.warnings, *_unsettled(reference)]
     if not recognition.layers:
         warnings.append("the network has no ND layer, so there was nothing to fold")

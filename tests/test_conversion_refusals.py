@@ -185,3 +185,14 @@ def test_an_existing_output_is_refused_before_any_work(tiny, x, tmp_path):
         with pytest.raises(BundleError):
             nd_deploy.convert(tiny, x, output, overwrite=True)
     assert (folder / "notes.txt").read_text() == file.read_text() == "mine"
+
+
+def test_labels_that_are_not_one_a_class_are_refused_before_the_export(x, tmp_path):
+    network = nn.Sequential(
+        FastDeconv(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
+    steps = []
+    with pytest.raises(InputError, match="2 labels for the network's 5 classes"):
+        nd_deploy.convert(network, x, tmp_path / "out", labels=("a", "b"), report=steps.append)
+    assert not any("exporting" in step for step in steps)
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ model before folding.
 from nd_deploy.bundle.manifest import Manifest, TensorInfo
 from nd_deploy.bundle.overwrite import check_output
 from nd_deploy.bundle.reading import MODEL, UNFOLDED, Bundle, read_bundle
-from nd_deploy.bundle.writing import BundleDraft, new_bundle, write_bundle
+from nd_deploy.bundle.writing import BundleDraft, check_labels, new_bundle, write_bundle
 
 __all__ = [
     "MODEL",
@@ -18,6 +18,7 @@ __all__ = [
     "BundleDraft",
     "Manifest",
     "TensorInfo",
+    "check_labels",
     "check_output",
     "new_bundle",
     "read_bundle",

@@ -133,7 +133,7 @@ class BundleDraft:
             **{"preprocessing": None, "seed": None, "command": None, **optional},
             **self._facts,
         )
-        _check_labels(manifest)
+        check_labels(manifest.labels, manifest.outputs[0].shape if manifest.outputs else ())
         _write_json(self.folder / MANIFEST, manifest.as_dict())
         return Bundle(self.output, manifest, layers, list(warnings), parity)
 
@@ -202,12 +202,20 @@ def write_bundle(
         return draft.finish(**contents)
 
 
-def _check_labels(manifest: Manifest) -> None:
-    shape = manifest.outputs[0].shape if manifest.outputs else ()
-    classes = shape[-1] if len(shape) == 2 else None
-    if manifest.labels and isinstance(classes, int) and len(manifest.labels) != classes:
+def check_labels(labels: Sequence[str] | None, output: Sequence[int | str]) -> None:
+    """Refuse labels that are not one a class.
+
+    Args:
+        labels: the names of the classes, if there are any.
+        output: the shape of the network's first output; (batch, classes) for a classifier.
+
+    Raises:
+        InputError: there are more or fewer than classes.
+    """
+    classes = output[-1] if len(output) == 2 else None
+    if labels and isinstance(classes, int) and len(labels) != classes:
         raise InputError(
-            f"there are {len(manifest.labels)} labels for the network's {classes} classes",
+            f"there are {len(labels)} labels for the network's {classes} classes",
             "give one label per class, in the order of the network's outputs",
         )
 
