@@ -26,6 +26,7 @@ from nd_deploy.parity.measure import (
 from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate
 from nd_deploy.passes.model import split_parameters
+from nd_deploy.passes.pipeline import run_on_graph
 from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
 from nd_deploy.runtime.reference import ReferenceRunner
 from nd_deploy.threads import single_threaded_numpy
@@ -50,14 +51,20 @@ def fold_gate(folded: gs.Graph, unfolded: gs.Graph, reference: Reference) -> Gat
             f"differs from PyTorch by {worst_error(before, reference.truth):.1e}"
         )
         error = worst_error(outputs, before)
-    return Gate(
-        "fold",
-        compares,
-        error,
-        FOLD_BUDGET,
-        "rounding in float64",
-        details={"runtime": "numpy"},
-    )
+    return _fold_result(compares, error)
+
+
+def refold_gate(unfolded: gs.Graph, reference: Reference) -> Gate:
+    """Gate 1 without PyTorch: fold a graph, using it up, and hold it against itself before."""
+    before = run_float64(unfolded, reference)
+    run_on_graph(unfolded)
+    error = worst_error(run_float64(unfolded, reference), before)
+    return _fold_result("folded graph against the unfolded one, both in float64", error)
+
+
+def _fold_result(compares: str, error: float) -> Gate:
+    details = {"runtime": "numpy"}
+    return Gate("fold", compares, error, FOLD_BUDGET, "rounding in float64", details=details)
 
 
 def run_float64(graph: gs.Graph, reference: Reference) -> list[Array]:

@@ -9,13 +9,12 @@ from pathlib import Path
 import onnx
 
 from nd_deploy.bundle import Bundle, read_bundle
-from nd_deploy.parity.gates import CPU, backend_gate, run_float64, storage_gate
+from nd_deploy.parity.gates import CPU, backend_gate, refold_gate, storage_gate
 from nd_deploy.parity.layers import LayerError, compare_layers
-from nd_deploy.parity.measure import FOLD_BUDGET, top1_agreement, worst_error
+from nd_deploy.parity.measure import top1_agreement
 from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate, ParityReport
 from nd_deploy.passes.model import load
-from nd_deploy.passes.pipeline import run_on_graph
 
 __all__ = ["LayerError", "Verification", "verify"]
 
@@ -70,14 +69,4 @@ def _fold_gate(bundle: Bundle, reference: Reference) -> Gate:
     if bundle.unfolded_path is None:
         recorded = next(gate for gate in bundle.parity.gates if gate.name == "fold")
         return replace(recorded, recorded=True)
-    graph = load(onnx.load(bundle.unfolded_path))
-    unfolded = run_float64(graph, reference)
-    run_on_graph(graph)
-    return Gate(
-        "fold",
-        "folded graph against the unfolded one, both in float64",
-        worst_error(run_float64(graph, reference), unfolded),
-        FOLD_BUDGET,
-        "rounding in float64",
-        details={"runtime": "numpy"},
-    )
+    return refold_gate(load(onnx.load(bundle.unfolded_path)), reference)
