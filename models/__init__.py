@@ -2,6 +2,15 @@
 
 from . import digits_data
 from .infer import options_from_state_dict
-from .registry import ModelInfo, build, describe, names
+from .info import Accuracy, ModelInfo
+from .registry import build, describe, names
 
-__all__ = ["ModelInfo", "build", "describe", "digits_data", "names", "options_from_state_dict"]
+__all__ = [
+    "Accuracy",
+    "ModelInfo",
+    "build",
+    "describe",
+    "digits_data",
+    "names",
+    "options_from_state_dict",
+]

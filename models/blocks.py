@@ -43,6 +43,7 @@ class Recipe:
         *,
         stride: int = 1,
         padding: int = 0,
+        dilation: int = 1,
         groups: int = 1,
         bias: bool = False,
         **deconv: Any,  # noqa: ANN401
@@ -55,13 +56,14 @@ class Recipe:
             kernel_size: as in `nn.Conv2d`.
             stride: as in `nn.Conv2d`.
             padding: as in `nn.Conv2d`.
+            dilation: as in `nn.Conv2d`.
             groups: as in `nn.Conv2d`.
             bias: of the batch-normalised kind alone; a FastDeconv always has one.
             **deconv: arguments for FastDeconv that go before those of the recipe.
         """
         if self.norm == "bn":
             return nn.Conv2d(
-                in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
+                in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
             )
         shared = {
             "eps": self.eps,
@@ -75,6 +77,7 @@ class Recipe:
             kernel_size,
             stride,
             padding,
+            dilation,
             groups=groups,
             **{**shared, **deconv},
         )

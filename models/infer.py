@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nd_deploy import compat
 from nd_deploy.errors import CheckpointError
 
-from .registry import CHOICES, build, describe
+from .info import CHOICES
+from .registry import build, describe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

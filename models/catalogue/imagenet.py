@@ -1,0 +1,5 @@
+"""Networks for ImageNet."""
+
+from ..info import ModelInfo
+
+IMAGENET: tuple[ModelInfo, ...] = ()

@@ -1,0 +1,5 @@
+"""Networks for semantic segmentation."""
+
+from ..info import ModelInfo
+
+SEGMENTATION: tuple[ModelInfo, ...] = ()
