@@ -137,7 +137,7 @@ def _with_adapters(network: nn.Module, recognition: Recognition) -> nn.Module:
     for path, module in network.named_modules():
         if path in by_path:
             adapter = by_path[path].formula.adapter(module)
-            adapter.layer = path
+            adapter.name_after(path)
             adapters[id(module)] = adapter
     if id(network) in adapters:
         return adapters[id(network)]

@@ -15,7 +15,6 @@ so that beside a result there is little more in memory than the arguments.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,18 +51,41 @@ def fold_fast_deconv(
         The folded weight, in the shape of `weight`, and bias (O,).
     """
     groups, features, _ = deconv.shape
-    mean, deconv = _wide(mean), _wide(deconv)
+    mean, deconv = wide(mean), wide(deconv)
     folded = np.empty(weight.shape)
     if groups == 1:
         for rows in row_chunks(weight):
             chunk = weight[rows].reshape(-1, features, weight[0].size // features)
-            folded[rows] = _multiply_features(chunk, deconv[0]).reshape(weight[rows].shape)
+            folded[rows] = multiply_features(chunk, deconv[0]).reshape(weight[rows].shape)
     else:
         per_feature = weight.reshape(groups, weight.shape[0] // groups, features, -1)
-        folded[:] = _multiply_features(per_feature, deconv).reshape(weight.shape)
+        folded[:] = multiply_features(per_feature, deconv).reshape(weight.shape)
     per_group = folded.reshape(groups, weight.shape[0] // groups, features, -1)
     correction = np.einsum("gofs,gf->go", per_group, mean).reshape(-1)
-    return folded, _minus(bias, correction)
+    return folded, minus(bias, correction)
+
+
+def fold_fast_deconv_transpose(
+    weight: Array, bias: Array | None, mean: Array, deconv: Array
+) -> tuple[Wide, Wide]:
+    """Fold D into a transposed convolution: W' = flip(flip(W) (D ⊗ I_G)), b' = b - flip(W') mu.
+
+    ND++ whitens each input's kernel with the taps in the order of a plain convolution, and
+    corrects the bias of output c by the row of input c, so there are as many of both.
+
+    Args:
+        weight: (C, C, kh, kw).
+        bias: (C,), or None for none.
+        mean: (F,).
+        deconv: (F, F), where F divides C kh kw.
+
+    Returns:
+        The folded weight, in the shape of `weight`, and bias (C,).
+    """
+    flipped, folded_bias = fold_fast_deconv(
+        weight[:, :, ::-1, ::-1], bias, mean[None], deconv[None]
+    )
+    return np.ascontiguousarray(flipped[:, :, ::-1, ::-1]), folded_bias
 
 
 def fold_delinear(
@@ -80,140 +102,13 @@ def fold_delinear(
     Returns:
         The folded weight (O, I) and bias (O,).
     """
-    mean, deconv = _wide(mean), _wide(deconv)
+    mean, deconv = wide(mean), wide(deconv)
     folded = np.empty(weight.shape)
     for rows in row_chunks(weight):
         chunk = weight[rows].reshape(-1, deconv.shape[0])
         folded[rows] = (chunk @ deconv).reshape(weight[rows].shape)
     blocks = folded.reshape(weight.shape[0], -1, deconv.shape[0])
-    return folded, _minus(bias, np.einsum("ogf,f->o", blocks, mean))
-
-
-@dataclass(frozen=True)
-class ChannelMap:
-    """The affine map of a ChannelDeconv in eval on C channels: y = M (x - m).
-
-    M is blockdiag(D ⊗ I_G, s I) with G = floor(C / F): the first G·F channels are whitened, and
-    what is left over is scaled by s = 1 / sqrt(var + eps). M is never formed unless asked for: on
-    a flattened feature map C reaches 25088.
-
-    Attributes:
-        deconv: D, (F, F).
-        mean: mu, (F,).
-        channels: C.
-        leftover_mean: the mean shared by all leftover channels.
-        leftover_scale: s, shared by all leftover channels.
-    """
-
-    deconv: Array
-    mean: Array
-    channels: int
-    leftover_mean: float = 0.0
-    leftover_scale: float = 1.0
-
-    @property
-    def whitened(self) -> int:
-        """How many channels D acts on; the others are left over."""
-        features: int = self.deconv.shape[0]
-        return self.channels // features * features
-
-    def centre(self) -> Wide:
-        """The mean m that is subtracted, one value a channel: (C,)."""
-        groups = self.channels // self.deconv.shape[0]
-        leftover = np.full(self.channels - self.whitened, self.leftover_mean)
-        return np.concatenate([np.repeat(_wide(self.mean), groups), leftover])
-
-    def offset(self) -> Wide:
-        """The constant part of the map, v = -M m: (C,)."""
-        return -self.left(self.centre())
-
-    def right(self, weight: Array) -> Wide:
-        """Weight times M along axis 1: (O, C, ...) to (O, C, ...)."""
-        return self._blocks(weight, self.deconv)
-
-    def left(self, weight: Array) -> Wide:
-        """M times weight along axis 0: (C, ...) to (C, ...)."""
-        left: Wide = self._blocks(weight[None], self.deconv.T)[0]
-        return left
-
-    def matrix(self) -> Wide:
-        """M itself: (C, C)."""
-        return self.right(np.eye(self.channels))
-
-    def inverse(self) -> ChannelMap:
-        """The map with M^-1 for M and no mean, for undoing a fold of the matrix."""
-        return ChannelMap(
-            invert(self.deconv),
-            np.zeros(len(self.mean)),
-            self.channels,
-            0.0,
-            1.0 / self.leftover_scale,
-        )
-
-    def _blocks(self, array: Array, deconv: Array) -> Wide:
-        deconv, features, whitened = _wide(deconv), self.deconv.shape[0], self.whitened
-        result = np.empty(array.shape)
-        result[:, whitened:] = _wide(array[:, whitened:]) * self.leftover_scale
-        for rows in row_chunks(array) if whitened else ():
-            head = array[rows, :whitened]
-            per_feature = head.reshape(head.shape[0], features, -1)
-            result[rows, :whitened] = _multiply_features(per_feature, deconv).reshape(head.shape)
-        return result
-
-
-def fold_forward(
-    weight: Array, bias: Array | None, channel_map: ChannelMap, start: int = 0, inner: int = 1
-) -> tuple[Wide, Wide]:
-    """Fold y = M (x - m) into the linear layer that reads y: W' = W M, b' = b - W' m.
-
-    Exact where every tap of the weight reads a real position; a zero-padded convolution must keep
-    the subtraction instead (`fold_matrix_forward`).
-
-    Args:
-        weight: (O, entries, ...): axis 1 holds the channels, the axes after it the taps.
-        bias: (O,), or None for none.
-        channel_map: the map on entries [start, start + channel_map.channels * inner) of axis 1.
-        start: first entry that the map acts on, as after a concatenation.
-        inner: consecutive entries that are positions of one channel, as after flattening.
-
-    Returns:
-        The folded weight, in the shape of `weight`, and bias (O,).
-    """
-    folded = fold_matrix_forward(weight, channel_map, start, inner)
-    read = _of_channels(folded, channel_map, start, inner)
-    return folded, _minus(bias, np.einsum("oct,c->o", read, channel_map.centre()))
-
-
-def fold_matrix_forward(
-    weight: Array, channel_map: ChannelMap, start: int = 0, inner: int = 1
-) -> Wide:
-    """W' = W M alone, for a convolution that reads the centred x - m; see `fold_forward`.
-
-    With the subtraction kept in front, conv(M (x - m)) = conv'(x - m) holds under zero padding
-    too, because the zeros are then added to the centred tensor in both forms.
-    """
-    stop = start + channel_map.channels * inner
-    read = channel_map.right(_of_channels(weight, channel_map, start, inner))
-    folded = _wide(weight, copy=True)
-    folded[:, start:stop] = read.reshape(folded[:, start:stop].shape)
-    return folded
-
-
-def fold_backward(weight: Array, bias: Array | None, channel_map: ChannelMap) -> tuple[Wide, Wide]:
-    """Fold y = M (x - m) into the linear layer that produces x: W' = M W, b' = M (b - m).
-
-    Exact for any padding, since M acts on each output position by itself.
-
-    Args:
-        weight: (C, ...): axis 0 holds the layer's outputs, which are the channels of x.
-        bias: (C,), or None for none.
-        channel_map: the map on those channels.
-
-    Returns:
-        The folded weight, in the shape of `weight`, and bias (C,).
-    """
-    centred = _minus(bias, channel_map.centre())
-    return channel_map.left(weight), channel_map.left(centred)
+    return folded, minus(bias, np.einsum("ogf,f->o", blocks, mean))
 
 
 def fold_batch_norm(
@@ -239,27 +134,21 @@ def fold_batch_norm(
     Returns:
         The folded weight, in the shape of `weight`, and bias (C,).
     """
-    gain: Wide = _wide(scale) / np.sqrt(_wide(var) + eps)
-    folded: Wide = _wide(weight) * gain.reshape(-1, *([1] * (weight.ndim - 1)))
-    folded_bias: Wide = _minus(bias, _wide(mean)) * gain + _wide(shift)
+    gain: Wide = wide(scale) / np.sqrt(wide(var) + eps)
+    folded: Wide = wide(weight) * gain.reshape(-1, *([1] * (weight.ndim - 1)))
+    folded_bias: Wide = minus(bias, wide(mean)) * gain + wide(shift)
     return folded, folded_bias
 
 
 def invert(deconv: Array) -> Wide:
     """D^-1 over leading axes, to the precision of D's own dtype; NaN where one has no inverse."""
     try:
-        return _wide(np.linalg.inv(deconv))
+        return wide(np.linalg.inv(deconv))
     except np.linalg.LinAlgError:
         return np.full(deconv.shape, np.nan)
 
 
-def _of_channels(weight: Array, channel_map: ChannelMap, start: int, inner: int) -> Array:
-    """The part of axis 1 that a map acts on, as (O, channels, positions and taps)."""
-    read = weight[:, start : start + channel_map.channels * inner]
-    return read.reshape(weight.shape[0], channel_map.channels, -1)
-
-
-def _multiply_features(per_feature: Array, deconv: Wide) -> Wide:
+def multiply_features(per_feature: Array, deconv: Wide) -> Wide:
     """sum_f' A[..., o, f', s] D[..., f', f], as one matrix product a block.
 
     Args:
@@ -271,9 +160,11 @@ def _multiply_features(per_feature: Array, deconv: Wide) -> Wide:
     return np.swapaxes(rows.reshape(last.shape), -1, -2)
 
 
-def _minus(bias: Array | None, correction: Wide) -> Wide:
-    return -correction if bias is None else _wide(bias) - correction
+def minus(bias: Array | None, correction: Wide) -> Wide:
+    """The bias, zeros for None, less a correction, float64."""
+    return -correction if bias is None else wide(bias) - correction
 
 
-def _wide(array: Array, copy: bool = False) -> Wide:
+def wide(array: Array, copy: bool = False) -> Wide:
+    """The array in float64; itself if it is so already, unless `copy`."""
     return array.astype(np.float64, copy=copy)

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from nd_deploy.errors import UnsupportedLayerError
 from nd_deploy.fold.conditioning import asymmetry, condition_number, conditioning_bound
-from nd_deploy.nd.formulas import FORMULAS, Formula
+from nd_deploy.nd.formulas import D_BUFFERS, FORMULAS, Formula
 from nd_deploy.nd.twin import float64_outline, float64_twin
 from nd_deploy.threads import single_threaded_numpy, single_threaded_torch
 
-D_BUFFERS = ("running_deconv", "running_cov_isqrt")
 PROBE_TOLERANCE = 1e-10
 # All outputs share D, so a few of them tell the formula; the fold gate compares them all.
 _PROBED_OUTPUTS = 8
@@ -92,7 +91,7 @@ def recognise(module: nn.Module) -> Recognition:
         raise UnsupportedLayerError(
             "\n".join(unknown),
             "train with a layer that computes one of these formulas, or add yours to "
-            "nd_deploy/nd/formulas.py",
+            "nd_deploy/nd/formulas (docs/adding-a-layer.md)",
         )
     return Recognition(tuple(layers), tuple(warnings))
 
@@ -119,15 +118,15 @@ def _identify(path: str, layer: nn.Module) -> NDLayer | list[str]:
 
 def _match(layer: nn.Module) -> tuple[tuple[Formula, float] | None, list[str]]:
     """The formula that a float64 layer computes, or how it differs from each."""
-    differences = []
+    differences: dict[str, list[str]] = {}
     for formula in FORMULAS:
         problem = formula.mismatch(layer)
         result = problem if problem is not None else _probe(layer, formula)
         if isinstance(result, float) and result <= PROBE_TOLERANCE:
             return (formula, result), []
         reason = result if isinstance(result, str) else f"output differs by {result:.1e}"
-        differences.append(f"  not {formula.name}: {reason}")
-    return None, differences
+        differences.setdefault(reason, []).append(formula.name)
+    return None, [f"  not {', '.join(names)}: {reason}" for reason, names in differences.items()]
 
 
 def _probe(layer: nn.Module, formula: Formula) -> float | str:

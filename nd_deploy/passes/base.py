@@ -25,6 +25,7 @@ class Action(str, Enum):
     FORWARD = "folded forward"
     BACKWARD = "folded backward"
     CENTRED = "folded forward, mean subtraction kept"
+    SUBTRACTED = "kept as a subtraction"
     LOWERED = "lowered to a 1x1 convolution"
     KEPT = "kept as it is"
 

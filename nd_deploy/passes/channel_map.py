@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from nd_deploy.fold.algebra import ChannelMap
+from nd_deploy.fold.channels import ChannelMap
 from nd_deploy.nd.dialect import CHANNEL_DECONV, CHANNEL_DECONV_LEFTOVER
 from nd_deploy.passes.base import Refusal
 from nd_deploy.passes.graph import parameters, static_dim

@@ -84,6 +84,15 @@ def free_name(taken: Mapping[str, object] | Iterable[str], name: str) -> str:
     return f"{name}_{count}"
 
 
+def become_sub(graph: gs.Graph, node: gs.Node, centre: NDArray[np.floating]) -> None:
+    """Turn a node into one that subtracts `centre`, (C,), from its first input."""
+    positions = (rank(node.inputs[0]) or 2) - 2
+    name = free_name(graph.tensors(), f"{node.name}.centre")
+    constant = gs.Constant(name, centre.reshape(-1, *([1] * positions)))
+    node.inputs = [node.inputs[0], constant]
+    node.op, node.domain = "Sub", None
+
+
 def bypass(graph: gs.Graph, node: gs.Node) -> None:
     """Take a node out: whoever read its output reads its first input.
 

@@ -12,9 +12,11 @@ from nd_deploy.nd import dialect
 from nd_deploy.passes.base import Action, Decision, Pass
 from nd_deploy.passes.cleanup import Cleanup
 from nd_deploy.passes.fold_batch_norm import FoldBatchNorm
+from nd_deploy.passes.fold_centre import FoldCentre
 from nd_deploy.passes.fold_constants import FoldConstants
 from nd_deploy.passes.fold_delinear import FoldDelinear
 from nd_deploy.passes.fold_fast_deconv import FoldFastDeconv
+from nd_deploy.passes.lower_centre import LowerCentre
 from nd_deploy.passes.lower_channel_deconv import LowerChannelDeconv
 from nd_deploy.passes.model import load, store
 from nd_deploy.passes.push_channel_deconv import PushChannelDeconv
@@ -30,11 +32,16 @@ PASSES: Sequence[Pass] = (
     FoldDelinear(),
     # Before ChannelDeconv, which then finds a convolution in front of it instead of a BN.
     FoldBatchNorm(),
+    # An affine map behind a ChannelDeconv ends in one, which would be in its way.
+    FoldCentre(),
     PushChannelDeconv(),
     # Only what the pass above has refused is left.
     LowerChannelDeconv(),
     # A pushed ChannelDeconv may have stood between a layer and its BN.
     FoldBatchNorm(),
+    # The same holds of what centres its output.
+    FoldCentre(),
+    LowerCentre(),
     Cleanup(),
 )
 
@@ -87,9 +94,9 @@ def run_on_graph(graph: gs.Graph, passes: Sequence[Pass] = PASSES) -> list[Decis
 def _explained(decision: Decision, refusals: dict[str, list[str]]) -> Decision:
     """Say of a layer that was lowered why the better places were refused."""
     reasons = refusals.get(decision.layer)
-    if decision.action is not Action.LOWERED or not reasons:
+    if decision.action not in (Action.LOWERED, Action.SUBTRACTED) or not reasons:
         return decision
-    return replace(decision, reason=f"{decision.reason} ({'; '.join(reasons)})")
+    return replace(decision, reason=f"{decision.reason} ({'; '.join(dict.fromkeys(reasons))})")
 
 
 def _kept(graph: gs.Graph, refusals: dict[str, list[str]]) -> list[Decision]:

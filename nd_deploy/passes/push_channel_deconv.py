@@ -16,17 +16,12 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from nd_deploy.fold.algebra import (
-    Array,
-    ChannelMap,
-    fold_backward,
-    fold_forward,
-    fold_matrix_forward,
-)
+from nd_deploy.fold.algebra import Array
 from nd_deploy.fold.certificate import Certificate, certify
+from nd_deploy.fold.channels import ChannelMap, fold_backward, fold_forward, fold_matrix_forward
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
 from nd_deploy.passes.channel_map import CHANNEL_DECONV_OPS, read_channel_map
-from nd_deploy.passes.graph import bypass, free_name, rank
+from nd_deploy.passes.graph import become_sub, bypass
 from nd_deploy.passes.linear import Linear, read_producer
 from nd_deploy.passes.reach import Channels, Sink, reach
 
@@ -81,7 +76,7 @@ class PushChannelDeconv(NodePass):
             linear.write(graph, weight, None)
         op_type = node.op
         padded = next(sink.linear.node.name for sink in sinks if sink.linear.zero_padded)
-        _become_sub(graph, node, channel_map)
+        become_sub(graph, node, channel_map.centre())
         reason = (
             f"Conv {padded} pads with zeros, so D folds into its weight and the mean is "
             "subtracted in front of it"
@@ -121,14 +116,6 @@ def _whole_producer(graph: gs.Graph, node: gs.Node) -> Linear | Refusal:
     if isinstance(producer, Linear) and producer.groups > 1:
         return Refusal(f"Conv {producer.node.name} has groups, and D mixes channels across them")
     return producer
-
-
-def _become_sub(graph: gs.Graph, node: gs.Node, channel_map: ChannelMap) -> None:
-    positions = (rank(node.inputs[0]) or 2) - 2
-    centre = channel_map.centre().reshape(-1, *([1] * positions))
-    name = free_name(graph.tensors(), f"{node.name}.centre")
-    node.inputs = [node.inputs[0], gs.Constant(name, centre)]
-    node.op, node.domain = "Sub", None
 
 
 def _by_layer(sinks: list[Sink]) -> list[tuple[Linear, list[Channels]]]:

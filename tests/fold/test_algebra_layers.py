@@ -7,7 +7,12 @@ from dense import PROFILE, close, conv, normal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd_deploy.fold.algebra import fold_batch_norm, fold_delinear, fold_fast_deconv
+from nd_deploy.fold.algebra import (
+    fold_batch_norm,
+    fold_delinear,
+    fold_fast_deconv,
+    fold_fast_deconv_transpose,
+)
 
 small, seeds = st.integers(1, 4), st.integers(0, 2**32 - 1)
 
@@ -137,3 +142,34 @@ def test_batch_norm_folds_into_the_convolution_in_front(seed, groups, biased, pa
     expected = torch.nn.functional.batch_norm(y, *statistics, eps=1e-3).numpy()
     folded = fold_batch_norm(weight, bias, scale, shift, mean, var, 1e-3)
     close(conv(x, *folded, padding=padding, groups=groups), expected)
+
+
+@PROFILE
+@given(
+    seed=seeds,
+    stride=st.integers(1, 2),
+    padding=st.integers(0, 2),
+    blocks=st.sampled_from([1, 2, 4]),
+)
+def test_the_patches_that_a_transposed_convolution_adds_up_are_whitened(
+    seed, stride, padding, blocks
+):
+    channels, kernel = 4, 3
+    weight, bias = normal(seed, channels, channels, kernel, kernel), normal(1, channels)
+    features = channels * kernel**2 // blocks
+    D, mu = normal(2, features, features), normal(3, features)
+    folded, offset = fold_fast_deconv_transpose(weight, bias, mu, D)
+    x = normal(4, 2, channels, 5, 4)
+    found = torch.conv_transpose2d(*map(torch.from_numpy, (x, folded, offset)), stride, padding)
+    # One input position at a time: its patch is whitened in plain order and put down flipped.
+    M, m = np.kron(D, np.eye(blocks)), np.kron(mu, np.ones(blocks))
+    rows = weight[:, :, ::-1, ::-1].reshape(channels, -1)
+    size = [(n - 1) * stride + kernel for n in x.shape[2:]]
+    expected = np.zeros((2, channels, *size))
+    for i, j in np.ndindex(*x.shape[2:]):
+        patch = (x[:, :, i, j] @ rows @ M).reshape(2, channels, kernel, kernel)
+        window = np.s_[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+        expected[window] += patch[:, :, ::-1, ::-1]
+    inner = slice(padding, -padding or None)
+    expected = expected[:, :, inner, inner] + (bias - rows @ M @ m).reshape(1, -1, 1, 1)
+    close(found.numpy(), expected)

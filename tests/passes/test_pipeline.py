@@ -64,9 +64,12 @@ def test_the_order_of_the_passes():
         "fold_fast_deconv",
         "fold_delinear",
         "fold_batch_norm",
+        "fold_centre",
         "push_channel_deconv",
         "lower_channel_deconv",
         "fold_batch_norm",
+        "fold_centre",
+        "lower_centre",
         "cleanup",
     ]
 
@@ -227,7 +230,7 @@ def test_decisions_are_plain_values_by_name():
         "layer": "features_0",
         "op_type": "NDFastDeconv",
         "action": "folded",
-        "reason": "D whitens the patches that the convolution reads, so it folds into the weight",
+        "reason": "D whitens the patches of the convolution, so it folds into the weight",
         "pass": "fold_fast_deconv",
         "into": ["features_0"],
     }

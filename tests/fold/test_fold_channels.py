@@ -6,11 +6,12 @@ from dense import PROFILE, channel_matrix, channel_mean, close, conv, normal, pe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nd_deploy.fold.algebra import (
+from nd_deploy.fold.channels import (
     ChannelMap,
     fold_backward,
     fold_forward,
     fold_matrix_forward,
+    fold_shift_forward,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -177,3 +178,17 @@ def test_float32_arguments_are_folded_in_float64_and_left_as_they_are(fold):
     close(folded, wide @ M if forward else M @ wide)
     close(offset, bias - wide @ M @ m if forward else M @ (bias - m))
     assert np.array_equal(weight, before)
+
+
+@PROFILE
+@given(seeds, st.integers(1, 4), st.integers(0, 2), st.integers(1, 3), st.booleans())
+def test_a_shift_of_the_channels_goes_into_the_bias_of_what_reads_them(
+    seed, channels, start, inner, biased
+):
+    entries = start + channels * inner + 1
+    weight, shift = normal(seed, 3, entries), normal(1, channels)
+    bias = normal(2, 3) if biased else None
+    x, shifted = normal(3, 5, entries), normal(3, 5, entries)
+    shifted[:, start : start + channels * inner] += np.repeat(shift, inner)
+    folded = fold_shift_forward(weight, bias, shift, start, inner)
+    close(x @ weight.T + folded, shifted @ weight.T + (bias if biased else 0))

@@ -1,0 +1,73 @@
+"""What all adapters share, and how one layer becomes several nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nd_deploy.nd import dialect
+
+
+class Adapter(nn.Module):
+    """A stand-in for a layer, which traces to one dialect node.
+
+    Attributes:
+        layer: the path in the network that the node is named after; it travels as a string
+            attribute of the node.
+    """
+
+    layer: str = ""
+
+    def name_after(self, path: str) -> None:
+        """Set what the node is called."""
+        self.layer = path
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Tensor],
+        shape: Sequence[int | torch.SymInt],
+        **attributes: int | list[int],
+    ) -> Tensor:
+        """Put one dialect node into the graph that is being traced."""
+        output: Tensor = torch.onnx.ops.symbolic(
+            f"{dialect.DOMAIN}::{op}",
+            inputs,
+            {"layer": self.layer, **attributes},
+            dtype=inputs[0].dtype,
+            shape=shape,
+            version=dialect.VERSION,
+        )
+        return output
+
+
+class Chain(nn.Module):
+    """A stand-in of several nodes in a row, the last of which computes the layer's output.
+
+    Args:
+        name: what the nodes of `first` are called, behind the layer's path.
+        first: computes what `last` reads; an adapter, or a module of standard ops.
+        last: carries the layer's own path.
+    """
+
+    def __init__(self, name: str, first: nn.Module, last: Adapter | Chain) -> None:
+        super().__init__()
+        self.name, self.first, self.last = name, first, last
+
+    def name_after(self, path: str) -> None:
+        """Set what the nodes are called."""
+        if isinstance(self.first, (Adapter, Chain)):
+            self.first.name_after(f"{path}.{self.name}" if path else self.name)
+        self.last.name_after(path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Trace one after the other."""
+        y: Tensor = self.last(self.first(x))
+        return y
+
+
+def or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
+    """The bias, or one of zeros: an ONNX function has no optional inputs."""
+    return weight.new_zeros(weight.shape[0]) if bias is None else bias.detach()
