@@ -1,11 +1,16 @@
 """What the networks are made of: layers that are either deconvolved or batch-normalised."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from nd_deploy.nd.layers import ChannelDeconv, Delinear, FastDeconv
+
+Conv = nn.Conv2d | FastDeconv
+"""A convolution of either kind."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Recipe:
         groups: int = 1,
         bias: bool = False,
         **deconv: Any,  # noqa: ANN401
-    ) -> nn.Module:
+    ) -> Conv:
         """Makes a convolution.
 
         Args:
@@ -82,6 +87,11 @@ class Recipe:
             **{**shared, **deconv},
         )
 
+    def stem(self, out_channels: int, kernel_size: int = 3, n_iter: int = 10) -> Conv:
+        """Makes the first convolution, of an image, whose finer whitening freezes early."""
+        padding = kernel_size // 2
+        return self.conv(3, out_channels, kernel_size, padding=padding, freeze=True, n_iter=n_iter)
+
     def batch_norm(self, channels: int) -> nn.Module:
         """Makes what stands between a convolution and its activation."""
         return nn.BatchNorm2d(channels) if self.norm == "bn" else nn.Identity()
@@ -110,3 +120,45 @@ class Recipe:
         return Delinear(
             in_features, self.num_classes, eps=self.eps, n_iter=self.n_iter, block=self.block_fc
         )
+
+
+class BottleneckBranch(nn.Module):
+    """A 3x3 convolution between two 1x1 ones: what many residual blocks compute.
+
+    A block inherits it and adds its own shortcut.
+
+    Args:
+        in_planes: channels of the input.
+        planes: channels of the 3x3 convolution.
+        out_planes: channels of the output.
+        stride: of the 3x3 convolution.
+        recipe: what it is made of.
+        spatial: further arguments of `Recipe.conv` for the 3x3 convolution.
+        last: further arguments of `Recipe.conv` for the last convolution.
+    """
+
+    def __init__(
+        self,
+        in_planes: int,
+        planes: int,
+        out_planes: int,
+        stride: int,
+        recipe: Recipe,
+        *,
+        spatial: Mapping[str, Any] | None = None,
+        last: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv1 = recipe.conv(in_planes, planes, 1)
+        self.bn1 = recipe.batch_norm(planes)
+        geometry = {"stride": stride, "padding": 1, **(spatial or {})}
+        self.conv2 = recipe.conv(planes, planes, 3, **geometry)
+        self.bn2 = recipe.batch_norm(planes)
+        self.conv3 = recipe.conv(planes, out_planes, 1, **(last or {}))
+        self.bn3 = recipe.batch_norm(out_planes)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """Maps (N, in_planes, H, W) to (N, out_planes, H / stride, W / stride), not activated."""
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = F.relu(self.bn2(self.conv2(out)))
+        return self.bn3(self.conv3(out))

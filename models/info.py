@@ -14,6 +14,20 @@ CHOICES = {
 }
 """The values of the options that are words; every other option is a positive number."""
 
+MEANINGS = {
+    "num_classes": "how many logits",
+    "norm": "nd: deconvolution; bn: the batch-normalised twin",
+    "head": "the classifier; channel_deconv: a ChannelDeconv before a plain linear layer",
+    "backbone": "bn leaves the backbone of an nd network batch-normalised",
+    "aux": "on: with the auxiliary classifier",
+    "block": "channels that are whitened together in a convolution",
+    "block_fc": "features that are whitened together in the head",
+    "eps": "added to the covariance, and to the variance of channels left over",
+    "n_iter": "Newton-Schulz steps in training",
+    "sampling_stride": "every how many-th patch enters the statistics in training",
+}
+"""What each option decides."""
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -42,13 +56,7 @@ class ModelInfo:
         name: what `build` takes.
         builder: `module:function` below `nd_deploy.models`; called with every option by name.
         input_shape: channels, height and width of one input.
-        options: what `build` takes besides the name, with defaults. Among them are
-            `num_classes`; `norm`, "nd" or "bn" for the batch-normalised twin; `head`, the
-            classifier: "linear", "delinear" or "channel_deconv" (a `ChannelDeconv` before a plain
-            linear layer); `block` and `block_fc`, the block sizes of the convolutions and of the
-            head; `eps`, `n_iter` and `sampling_stride` of the ND layers; of the segmentation
-            networks `backbone`, whose "bn" leaves the backbone of an "nd" network
-            batch-normalised, and `aux`, "on" for the auxiliary classifier.
+        options: what `build` takes besides the name, with defaults; `MEANINGS` explains them.
         dataset: what it is trained on.
         note: where it comes from.
         aliases: further names, such as those of the authors' `--arch`.

@@ -5,10 +5,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .blocks import Recipe
+from .blocks import BottleneckBranch, Recipe
 
-# Expansion, output channels, blocks and the stride of the first block.
-_STAGES = (
+Stages = tuple[tuple[int, int, int, int], ...]
+"""Expansion, output channels, blocks and the stride of the first block, stage by stage."""
+
+_STAGES: Stages = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),
     (6, 32, 3, 2),
@@ -19,33 +21,45 @@ _STAGES = (
 )
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(BottleneckBranch):
     """Expand, convolve every channel by itself, project; beside a shortcut unless strided."""
 
     def __init__(
         self, in_planes: int, out_planes: int, expansion: int, stride: int, recipe: Recipe
     ) -> None:
-        super().__init__()
         planes = expansion * in_planes
-        self.residual = stride == 1
-        self.conv1 = recipe.conv(in_planes, planes, 1)
-        self.bn1 = recipe.batch_norm(planes)
-        self.conv2 = recipe.conv(
-            planes, planes, 3, stride=stride, padding=1, groups=planes, n_iter=1
+        super().__init__(
+            in_planes,
+            planes,
+            out_planes,
+            stride,
+            recipe,
+            spatial={"groups": planes, "n_iter": 1},
+            last={"block": in_planes, "n_iter": 1},
         )
-        self.bn2 = recipe.batch_norm(planes)
-        self.conv3 = recipe.conv(planes, out_planes, 1, block=in_planes, n_iter=1)
-        self.bn3 = recipe.batch_norm(out_planes)
+        self.residual = stride == 1
         self.shortcut = nn.Sequential()
         if self.residual and in_planes != out_planes:
             self.shortcut = recipe.projection(in_planes, out_planes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_planes, H, W) to (N, out_planes, H / stride, W / stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
-        out = F.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
+        out = self.branch(x)
         return out + self.shortcut(x) if self.residual else out
+
+
+def inverted_residuals(
+    block: type[InvertedResidual], stages: Stages, recipe: Recipe
+) -> nn.Sequential:
+    """Makes the blocks of a network; the first takes 32 channels."""
+    blocks = []
+    in_planes = 32
+    for expansion, out_planes, depth, first_stride in stages:
+        for index in range(depth):
+            stride = first_stride if index == 0 else 1
+            blocks.append(block(in_planes, out_planes, expansion, stride, recipe))
+            in_planes = out_planes
+    return nn.Sequential(*blocks)
 
 
 class MobileNetV2(nn.Module):
@@ -53,18 +67,11 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.conv1 = recipe.conv(3, 32, 3, padding=1, freeze=True, n_iter=10)
+        self.conv1 = recipe.stem(32)
         self.bn1 = recipe.batch_norm(32)
+        self.layers = inverted_residuals(InvertedResidual, _STAGES, recipe)
         self.conv2 = recipe.conv(320, 1280, 1)
         self.bn2 = recipe.batch_norm(1280)
-        blocks = []
-        in_planes = 32
-        for expansion, out_planes, depth, first_stride in _STAGES:
-            for index in range(depth):
-                stride = first_stride if index == 0 else 1
-                blocks.append(InvertedResidual(in_planes, out_planes, expansion, stride, recipe))
-                in_planes = out_planes
-        self.layers = nn.Sequential(*blocks)
         self.linear = recipe.classifier(1280)
         self.deconv1 = recipe.channel_deconv()
 

@@ -36,7 +36,7 @@ def describe(name: str) -> ModelInfo:
     """
     if name not in _BY_NAME:
         raise InputError(
-            f"there is no network called {name!r}", f"use one of: {', '.join(sorted(_BY_NAME))}"
+            f"there is no network called {name!r}", f"use one of: {', '.join(names())}"
         )
     return _BY_NAME[name]
 

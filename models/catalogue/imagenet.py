@@ -1,5 +1,64 @@
 """Networks for ImageNet."""
 
-from ..info import ModelInfo
+from ..info import Accuracy, ModelInfo
 
-IMAGENET: tuple[ModelInfo, ...] = ()
+# The defaults of the authors' main_imagenet.py.
+_OPTIONS = {
+    "num_classes": 1000,
+    "norm": "nd",
+    "head": "delinear",
+    "block": 64,
+    "block_fc": 64,
+    "eps": 1e-5,
+    "n_iter": 5,
+    "sampling_stride": 3,
+}
+
+
+def _imagenet(
+    name: str, builder: str, arch: str, note: str, accuracy: tuple[Accuracy, ...] = ()
+) -> ModelInfo:
+    return ModelInfo(
+        f"{name}_imagenet", builder, (3, 224, 224), _OPTIONS, "ImageNet", note, (arch,), accuracy
+    )
+
+
+def _table_2(top_1: tuple[float, float], top_5: tuple[float, float]) -> tuple[Accuracy, ...]:
+    """Makes the rows of a network in table 2 of the paper: each (bn, nd), after 90 epochs."""
+    return (
+        Accuracy("ImageNet", "top-1", 90, *top_1),
+        Accuracy("ImageNet", "top-5", 90, *top_5),
+    )
+
+
+IMAGENET = (
+    _imagenet(
+        "vgg11",
+        "vgg_imagenet:vgg11",
+        "vgg11d",
+        # The authors' vgg11d without deconvolution has no normalisation at all.
+        "VGG-11; norm=bn is torchvision's vgg11_bn, whose figures table 2 of the paper gives",
+        _table_2((70.38, 71.95), (89.81, 90.49)),
+    ),
+    _imagenet("vgg16", "vgg_imagenet:vgg16", "vgg16d", "VGG-16; norm=bn is torchvision's vgg16_bn"),
+    _imagenet(
+        "resnet18",
+        "resnet_imagenet:resnet18",
+        "resnet18d",
+        "ResNet-18; in table 2 of the paper",
+        _table_2((69.76, 71.24), (89.08, 90.14)),
+    ),
+    _imagenet("resnet34", "resnet_imagenet:resnet34", "resnet34d", "ResNet-34"),
+    _imagenet("resnet50", "resnet_imagenet:resnet50", "resnet50d", "ResNet-50"),
+    _imagenet("resnet101", "resnet_imagenet:resnet101", "resnet101d", "ResNet-101"),
+    _imagenet(
+        "resnext50", "resnet_imagenet:resnext50", "resnext50_32x4d", "ResNeXt-50 of 32 groups"
+    ),
+    _imagenet(
+        "densenet121",
+        "densenet_imagenet:densenet121",
+        "densenet121d",
+        "DenseNet-121; in table 2 of the paper",
+        _table_2((74.65, 75.73), (92.17, 92.75)),
+    ),
+)

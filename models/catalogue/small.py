@@ -25,6 +25,6 @@ SMALL = (
         (1, 28, 28),
         {"num_classes": 10, "norm": "nd", "block_fc": 32, "eps": 1e-2},
         "MNIST, Fashion-MNIST",
-        "the paper's multilayer perceptron, 784-128-128-10",
+        "Ye et al., 2020; 784-128-128-10",
     ),
 )

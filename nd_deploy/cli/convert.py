@@ -37,7 +37,7 @@ _WARNINGS = 5
 
 
 @click.command("convert", short_help="Fold a trained network into a bundle, and prove it.")
-@click.argument("source")
+@click.argument("source", required=False)
 @click.option(
     "-o", "--output", type=FILE, required=True, metavar="FOLDER", help="The bundle to write."
 )
@@ -87,7 +87,7 @@ _WARNINGS = 5
 )
 @json_option
 def convert_command(
-    source: str,
+    source: str | None,
     output: Path,
     checkpoint: Path | None,
     input_shape: tuple[int, ...] | None,
@@ -99,8 +99,11 @@ def convert_command(
     """Fold the network SOURCE, prove that nothing changed, and write it as a bundle.
 
     SOURCE is package.module:callable, where the callable returns your network, or the name of a
-    network of nd_deploy.models.
+    network of nd_deploy.models. Without it, the network of nd_deploy.models is taken that the
+    checkpoint fits.
     """
+    if source is None and checkpoint is None:
+        raise click.UsageError("give a SOURCE, or the --checkpoint of a network that is known")
     from nd_deploy.bundle import check_output
     from nd_deploy.cli.render import progress
 
@@ -115,7 +118,7 @@ def convert_command(
 
 
 def _convert(
-    source: str,
+    source: str | None,
     output: Path,
     checkpoint_file: Path | None,
     input_shape: tuple[int, ...] | None,
@@ -138,15 +141,17 @@ def _convert(
         checkpoint = read_checkpoint(checkpoint_file)
         for note in checkpoint.notes:
             click.echo(f"note: {note}", err=True)
-    network = load_network(source, settings, checkpoint.state_dict if checkpoint else None)
+    network = load_network(source, settings, checkpoint)
+    for note in network.notes:
+        click.echo(f"note: {note}", err=True)
     if checkpoint is not None:
         load_into(network.module, checkpoint)
-    inputs = _inputs(source, input_shape or network.input_shape, options)
+    inputs = _inputs(network.name, input_shape or network.input_shape, options)
     return convert(
         network.module,
         torch.from_numpy(inputs),
         output=output,
-        network=source,
+        network=network.name,
         checkpoint=_record(checkpoint) if checkpoint else None,
         preprocessing=preprocessing_for(
             inputs.shape[1:],

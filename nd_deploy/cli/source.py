@@ -14,10 +14,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nd_deploy import compat
-from nd_deploy.errors import InputError
+from nd_deploy.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from nd_deploy.models import Identified, ModelInfo
+    from nd_deploy.nd.checkpoint import Checkpoint
 
 _FORM = "name it as package.module:callable, from the folder that holds the package"
 
@@ -27,41 +30,91 @@ class Network:
     """What SOURCE stands for.
 
     Attributes:
-        module: the network.
+        name: as SOURCE names it, or as the checkpoint tells.
+        module: the network, not yet with the checkpoint's weights.
         input_shape: of one input without the batch, where known.
+        notes: what was found out and from what.
     """
 
+    name: str
     module: nn.Module
     input_shape: tuple[int, ...] | None
+    notes: tuple[str, ...] = ()
 
 
 def load_network(
-    source: str, settings: Mapping[str, Any], state_dict: Mapping[str, Tensor] | None
+    source: str | None, settings: Mapping[str, Any], checkpoint: Checkpoint | None
 ) -> Network:
     """Build the network that `source` stands for.
 
     Args:
         source: a name of `nd_deploy.models`, or `package.module:callable`, or
-            `package.module:network`.
+            `package.module:network`; None for the network of `nd_deploy.models` that the
+            checkpoint fits.
         settings: passed on to the callable by name.
-        state_dict: the weights that will be loaded, which tell how a network of
+        checkpoint: the weights that will be loaded, which tell how a network of
             `nd_deploy.models` has to be built.
 
     Raises:
         InputError: `source` names nothing, no network, or does not take the settings.
+        CheckpointError: the checkpoint does not tell which network it is, or not all of what the
+            network computes with.
     """
-    if ":" in source:
-        return Network(_from_users_module(source, settings), None)
+    if source is not None and ":" in source:
+        return Network(source, _from_users_module(source, settings), None)
+    if checkpoint is not None:
+        return _from_checkpoint(source, settings, checkpoint)
+    from nd_deploy import models
+
+    assert source is not None
+    info = _describe(source)
+    return Network(source, models.build(source, **settings), tuple(info.input_shape))
+
+
+def _from_checkpoint(
+    source: str | None, settings: Mapping[str, Any], checkpoint: Checkpoint
+) -> Network:
+    from nd_deploy import models
+
+    if source is not None:
+        _describe(source)
+    try:
+        found = models.identify(
+            checkpoint.state_dict, name=source, arch=checkpoint.arch, path=checkpoint.path
+        )
+        options = {**found.options, **settings}
+        models.require_finite(found.name, found.options, checkpoint.state_dict)
+        models.require_eps(found.name, options)
+        module = models.build(found.name, **options)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error.problem}", error.remedy) from error
+    notes = _notes(found, settings, named=source is not None)
+    return Network(source or found.name, module, found.input_shape, notes)
+
+
+def _describe(name: str) -> ModelInfo:
     from nd_deploy import models
 
     try:
-        info = models.describe(source)
+        return models.describe(name)
     except InputError as error:
         raise InputError(
             error.problem, f"{error.remedy}\nfor a network of your own, {_FORM}"
-        ) from (error)
-    known = {} if state_dict is None else models.options_from_state_dict(source, state_dict)
-    return Network(models.build(source, **{**known, **settings}), tuple(info.input_shape))
+        ) from error
+
+
+def _notes(found: Identified, settings: Mapping[str, Any], *, named: bool) -> tuple[str, ...]:
+    """What was found out, but for what the user says otherwise with --set."""
+    told = {option: v for option, v in found.options.items() if option not in settings}
+    by_folder = {option: told.pop(option) for option in found.from_folder if option in told}
+    notes = [] if named else [f"the tensors are those of {found.name} with {_listed(told)}"]
+    if by_folder:
+        notes.append(f"the folder's name tells {_listed(by_folder)}")
+    return (*notes, *found.notes)
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{option}={value}" for option, value in options.items())
 
 
 def _from_users_module(source: str, settings: Mapping[str, Any]) -> nn.Module:

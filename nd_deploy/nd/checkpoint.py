@@ -228,11 +228,13 @@ def _hint(checkpoint: Checkpoint, misnamed: bool, reshaped: Mapping[str, torch.T
     if all(re.search(r"(^|\.)running_(deconv|mean1?)$", name) for name in reshaped):
         return "build the network with the block size and groups that it was trained with"
     pairs = [(tuple(checkpoint.state_dict[name].shape), t.shape) for name, t in reshaped.items()]
-    one_layer = len({name.rpartition(".")[0] for name in reshaped}) == 1
-    if one_layer and all(found[1:] == wanted[1:] for found, wanted in pairs):
+    counts = {(found[:1], wanted[:1]) for found, wanted in pairs}
+    # An auxiliary classifier has as many as the classifier itself.
+    if len(counts) == 1 and all(f and w and f[1:] == w[1:] for f, w in pairs):
+        (found,), (wanted,) = counts.pop()
         return (
-            f"build the network with {pairs[0][0][0]} classes, which is what it was trained for, "
-            f"not {pairs[0][1][0]}"
+            f"build the network with {found} classes, which is what it was trained for, "
+            f"not {wanted}"
         )
     return "build the network with the widths and block sizes that it was trained with"
 

@@ -22,6 +22,21 @@ def state_dict(name, **options):
         ("resnet50", {"norm": "bn", "head": "channel_deconv", "block_fc": 1}),
         ("mobilenet_v2", {"block": 1, "head": "delinear", "block_fc": 1}),
         ("mobilenet_v2", {"block": 96, "head": "channel_deconv", "block_fc": 100}),
+        ("preact_resnet18", {"block": 24, "head": "delinear", "block_fc": 32}),
+        ("preact_resnet18", {"norm": "bn", "head": "linear"}),
+        ("senet18", {"block": 4, "head": "channel_deconv", "block_fc": 64}),
+        ("senet18", {"norm": "bn", "head": "delinear", "num_classes": 100}),
+        ("resnext29", {"block": 128, "head": "linear"}),
+        ("resnext29", {"norm": "bn", "head": "channel_deconv"}),
+        ("densenet121", {"block": 32, "head": "channel_deconv", "block_fc": 1000}),
+        ("densenet121", {"norm": "bn", "head": "delinear", "block_fc": 1024}),
+        ("dpn92", {"block": 96, "head": "delinear", "block_fc": 320}),
+        ("dpn92", {"norm": "bn", "head": "channel_deconv", "block_fc": 2000}),
+        ("pnasnet_a", {"block": 4, "head": "delinear", "block_fc": 44}),
+        ("pnasnet_a", {"norm": "bn", "head": "channel_deconv"}),
+        ("pnasnet_b", {"block": 1000, "head": "channel_deconv", "block_fc": 48}),
+        ("efficientnet_b0", {"block": 1, "head": "delinear", "block_fc": 80}),
+        ("efficientnet_b0", {"norm": "bn", "head": "linear", "num_classes": 100}),
         ("mlp", {"block_fc": 16, "num_classes": 1}),
         ("mlp", {"norm": "bn"}),
         ("digits", {"block": 24, "block_fc": 20, "num_classes": 3}),
@@ -40,6 +55,12 @@ def test_the_options_found_rebuild_the_network(name, options):
 def test_the_block_of_a_channel_deconv_is_found_exactly():
     saved = state_dict("vgg11", head="channel_deconv", block_fc=1000)
     assert models.options_from_state_dict("vgg11", saved)["block_fc"] == 1000
+
+
+def test_a_twin_without_the_channel_deconv_asked_for_counts_as_linear():
+    saved = state_dict("densenet121", norm="bn", head="channel_deconv")
+    found = models.options_from_state_dict("densenet121", saved)
+    assert (found["norm"], found["head"]) == ("bn", "linear")
 
 
 def test_the_random_state_of_the_caller_is_left_alone():

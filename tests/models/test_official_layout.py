@@ -8,7 +8,11 @@ import torch
 
 from nd_deploy import models
 
-OFFICIAL = json.loads((Path(__file__).parent / "data" / "official_layouts.json").read_text())
+OFFICIAL = {
+    name: layout
+    for file in sorted((Path(__file__).parent / "data").glob("official_layouts*.json"))
+    for name, layout in json.loads(file.read_text()).items()
+}
 
 
 def shapes(network):

@@ -86,6 +86,7 @@ class TestFormats:
         assert checkpoint.arch is None
         assert checkpoint.meta == {"epoch": 29}
         assert list(checkpoint.state_dict) == ["backbone.conv1.weight", "classifier.0.bias"]
+        assert checkpoint.notes == ["prefix 'backbone.layers.' removed from 1 keys"]
 
     @pytest.mark.parametrize("zipped", [True, False])
     def test_a_bare_state_dict_in_either_file_layout(self, tmp_path, zipped):
@@ -201,6 +202,23 @@ class TestLoadInto:
         assert "5 classes" in caught.value.remedy
         assert "not 3" in caught.value.remedy
         same_tensors(network.state_dict(), before)
+
+    def test_the_classes_of_two_classifiers_are_recognised(self, tmp_path):
+        def segmentation(classes):
+            heads = {name: nn.Conv2d(4, classes, 1) for name in ("classifier", "aux_classifier")}
+            return nn.ModuleDict({"backbone": nn.Conv2d(3, 4, 3), **heads})
+
+        with pytest.raises(CheckpointError) as caught:
+            load_into(segmentation(19), checkpoint_of(tmp_path, segmentation(21).state_dict()))
+        assert "4 of another shape: classifier.weight (expected (19, 4, 1" in caught.value.problem
+        assert "21 classes" in caught.value.remedy
+
+    @pytest.mark.parametrize("shape", [(), (3, 5), (5, 4)])
+    def test_other_shapes_are_not_taken_for_classes(self, tmp_path, shape):
+        state = {"weight": torch.zeros(shape), "bias": torch.zeros(4)}
+        with pytest.raises(CheckpointError) as caught:
+            load_into(nn.Linear(4, 3), checkpoint_of(tmp_path, state))
+        assert "widths and block sizes" in caught.value.remedy
 
     def test_another_block_size_is_recognised(self, tmp_path):
         def layer(block):
