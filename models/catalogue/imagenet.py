@@ -37,28 +37,33 @@ IMAGENET = (
         "vgg_imagenet:vgg11",
         "vgg11d",
         # The authors' vgg11d without deconvolution has no normalisation at all.
-        "VGG-11; norm=bn is torchvision's vgg11_bn, whose figures table 2 of the paper gives",
+        "Simonyan and Zisserman, 2015; norm=bn is torchvision's vgg11_bn",
         _table_2((70.38, 71.95), (89.81, 90.49)),
     ),
-    _imagenet("vgg16", "vgg_imagenet:vgg16", "vgg16d", "VGG-16; norm=bn is torchvision's vgg16_bn"),
+    _imagenet(
+        "vgg16",
+        "vgg_imagenet:vgg16",
+        "vgg16d",
+        "Simonyan and Zisserman, 2015; norm=bn is torchvision's vgg16_bn",
+    ),
     _imagenet(
         "resnet18",
         "resnet_imagenet:resnet18",
         "resnet18d",
-        "ResNet-18; in table 2 of the paper",
+        "He et al., 2016",
         _table_2((69.76, 71.24), (89.08, 90.14)),
     ),
-    _imagenet("resnet34", "resnet_imagenet:resnet34", "resnet34d", "ResNet-34"),
-    _imagenet("resnet50", "resnet_imagenet:resnet50", "resnet50d", "ResNet-50"),
-    _imagenet("resnet101", "resnet_imagenet:resnet101", "resnet101d", "ResNet-101"),
+    _imagenet("resnet34", "resnet_imagenet:resnet34", "resnet34d", "He et al., 2016"),
+    _imagenet("resnet50", "resnet_imagenet:resnet50", "resnet50d", "He et al., 2016"),
+    _imagenet("resnet101", "resnet_imagenet:resnet101", "resnet101d", "He et al., 2016"),
     _imagenet(
-        "resnext50", "resnet_imagenet:resnext50", "resnext50_32x4d", "ResNeXt-50 of 32 groups"
+        "resnext50", "resnet_imagenet:resnext50", "resnext50_32x4d", "Xie et al., 2017; 32x4d"
     ),
     _imagenet(
         "densenet121",
         "densenet_imagenet:densenet121",
         "densenet121d",
-        "DenseNet-121; in table 2 of the paper",
+        "Huang et al., 2017",
         _table_2((74.65, 75.73), (92.17, 92.75)),
     ),
 )

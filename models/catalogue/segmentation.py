@@ -24,8 +24,8 @@ def _segmentation(name: str, note: str) -> ModelInfo:
 
 
 SEGMENTATION = (
-    _segmentation("fcn_resnet50", "FCN on a dilated ResNet-50; trained in the paper"),
-    _segmentation("fcn_resnet101", "FCN on a dilated ResNet-101"),
-    _segmentation("deeplabv3_resnet50", "DeepLabV3 on a dilated ResNet-50; trained in the paper"),
-    _segmentation("deeplabv3_resnet101", "DeepLabV3 on a dilated ResNet-101"),
+    _segmentation("fcn_resnet50", "Long et al., 2015; dilated ResNet-50"),
+    _segmentation("fcn_resnet101", "Long et al., 2015; dilated ResNet-101"),
+    _segmentation("deeplabv3_resnet50", "Chen et al., 2017; dilated ResNet-50"),
+    _segmentation("deeplabv3_resnet101", "Chen et al., 2017; dilated ResNet-101"),
 )
