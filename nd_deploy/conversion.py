@@ -18,6 +18,8 @@ from nd_deploy.bundle import (
     new_bundle,
 )
 from nd_deploy.errors import ParityError
+from nd_deploy.explain.network import spectra_of
+from nd_deploy.explain.record import to_arrays
 from nd_deploy.exporter import trace
 from nd_deploy.memory import release_freed_memory
 from nd_deploy.nd.recognise import recognise
@@ -118,6 +120,7 @@ def convert(
             warnings=warnings,
             parity=ParityReport(gates, agreement, reference.samples),
             reference=reference.as_arrays(),
+            spectra=to_arrays(spectra_of(module, recognition)),
             preprocessing=preprocessing,
             labels=labels,
             checkpoint=checkpoint,

@@ -94,6 +94,7 @@ def test_a_checkpoint_of_the_authors_becomes_the_network_that_they_evaluated(
 
 def test_a_bundle_holds_the_model_its_record_and_the_proof(bundle):
     names = {"model.onnx", "unfolded.onnx", "fold.json", "parity.json", "reference.npz"}
+    names |= {"spectra.npz"}
     assert {path.name for path in bundle.path.iterdir()} == {*names, "manifest.json"}
     assert [path.name for path in bundle.path.parent.iterdir()] == ["out"]
     manifest = json.loads((bundle.path / "manifest.json").read_text())

@@ -29,7 +29,7 @@ def test_the_public_names_are_these():
 
 
 def test_the_commands_are_these():
-    assert tuple(COMMANDS) == ("convert", "inspect", "verify", "run", "doctor")
+    assert tuple(COMMANDS) == ("convert", "inspect", "verify", "run", "explain", "models", "doctor")
     assert main.list_commands(None) == list(COMMANDS)
 
 

@@ -2,8 +2,8 @@
 
 `model.onnx` is the deployable model, `manifest.json` says what it is and holds the hash of every
 file, `fold.json` says what became of each ND layer, `parity.json` what was compared and with which
-result, `reference.npz` holds what to compare with. `unfolded.onnx`, if it was asked for, is the
-model before folding.
+result, `reference.npz` holds what to compare with, `spectra.npz` what is worth keeping of each D.
+`unfolded.onnx`, if it was asked for, is the model before folding.
 """
 
 from nd_deploy.bundle.manifest import Manifest, TensorInfo

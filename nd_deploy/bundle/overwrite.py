@@ -1,8 +1,9 @@
-"""Whether a bundle may be written to a folder: nothing but a bundle is ever removed."""
+"""Whether a folder may be written: nothing but a folder of the same kind is ever removed."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nd_deploy.bundle.manifest import MANIFEST, read_manifest
@@ -15,29 +16,57 @@ def check_output(output: Path, overwrite: bool) -> None:
     Raises:
         BundleError: it exists and is not to be overwritten, or is no bundle.
     """
+    refusal = why_not_replaced(
+        output, overwrite, "bundle", MANIFEST, lambda folder: read_manifest(folder).files
+    )
+    if refusal is not None:
+        raise BundleError(*refusal)
+
+
+def why_not_replaced(
+    output: Path,
+    overwrite: bool,
+    kind: str,
+    mark: str,
+    files: Callable[[Path], Iterable[str]],
+) -> tuple[str, str] | None:
+    """Say why a folder of some kind may not be written to `output`, and what to do about it.
+
+    Args:
+        output: a folder of that kind, an empty one or a place where nothing is may be written.
+        overwrite: whether to replace what is there.
+        kind: in one word, such as "bundle".
+        mark: the file that every folder of that kind has.
+        files: (folder) to the names of the other files that belong to it.
+
+    Returns:
+        The problem and its remedy, or None.
+    """
     target = output.resolve()
     if not target.exists():
-        return
+        return None
     if not overwrite:
-        raise BundleError(
-            f"{output} exists already", "choose another folder, or pass --overwrite to replace it"
+        return (
+            f"{output} exists already",
+            "choose another folder, or pass --overwrite to replace it",
         )
-    elsewhere = "choose another folder; only a bundle is ever overwritten"
+    elsewhere = f"choose another folder; only a {kind} is ever overwritten"
     if not target.is_dir():
-        raise BundleError(f"{output} is a file", elsewhere)
+        return f"{output} is a file", elsewhere
     if any(place.is_relative_to(target) for place in _never_removed()):
-        raise BundleError(f"{output} holds the current or the home folder", elsewhere)
+        return f"{output} holds the current or the home folder", elsewhere
     entries = {entry.name for entry in target.iterdir()}
     if not entries:
-        return
-    if MANIFEST not in entries:
-        raise BundleError(f"{output} is no bundle: it has no {MANIFEST}", elsewhere)
-    foreign = sorted(entries - {MANIFEST, *read_manifest(target).files})
+        return None
+    if mark not in entries:
+        return f"{output} is no {kind}: it has no {mark}", elsewhere
+    foreign = sorted(entries - {mark, *files(target)})
     if foreign:
-        raise BundleError(
-            f"{output} holds files that are not the bundle's: {', '.join(foreign[:3])}",
+        return (
+            f"{output} holds files that are not the {kind}'s: {', '.join(foreign[:3])}",
             "move them away first, or choose another folder",
         )
+    return None
 
 
 def _never_removed() -> list[Path]:

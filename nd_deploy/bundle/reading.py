@@ -20,6 +20,7 @@ MODEL = "model.onnx"
 FOLD = "fold.json"
 PARITY = "parity.json"
 REFERENCE = "reference.npz"
+SPECTRA = "spectra.npz"
 UNFOLDED = "unfolded.onnx"
 
 _DECISION = {"layer", "op_type", "action", "reason", "into", "certificates"}
@@ -56,9 +57,27 @@ class Bundle:
 
     def reference(self) -> dict[str, NDArray[Any]]:
         """Load the parity inputs and PyTorch's outputs."""
+        return self._arrays(REFERENCE)
+
+    def spectra(self) -> dict[str, NDArray[Any]]:
+        """Load what `nd_deploy.explain` keeps of each D.
+
+        Raises:
+            BundleError: the bundle was written by an nd-deploy that did not keep it.
+        """
+        if SPECTRA not in self.manifest.files:
+            raise BundleError(
+                f"{self.path} has no {SPECTRA}, and its folded model no longer holds D: an older "
+                "nd-deploy wrote it",
+                "convert the network again, or explain the network itself: "
+                "nd-deploy explain SOURCE --checkpoint FILE",
+            )
+        return self._arrays(SPECTRA)
+
+    def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         import numpy as np
 
-        path = self.path / REFERENCE
+        path = self.path / name
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)

@@ -13,7 +13,7 @@ from nd_deploy.bundle.atomic import new_folder
 from nd_deploy.bundle.files import save_arrays, sha256, why_not_written
 from nd_deploy.bundle.manifest import MANIFEST, Manifest, versions
 from nd_deploy.bundle.overwrite import check_output
-from nd_deploy.bundle.reading import FOLD, MODEL, PARITY, REFERENCE, UNFOLDED, Bundle
+from nd_deploy.bundle.reading import FOLD, MODEL, PARITY, REFERENCE, SPECTRA, UNFOLDED, Bundle
 from nd_deploy.errors import BundleError, InputError
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class BundleDraft:
         warnings: Sequence[str],
         parity: ParityReport,
         reference: Mapping[str, NDArray[Any]],
+        spectra: Mapping[str, NDArray[Any]] | None = None,
         labels: Sequence[str] | None = None,
         checkpoint: Mapping[str, str | None] | None = None,
         **optional: Any,  # noqa: ANN401 - the manifest's own fields
@@ -106,6 +107,7 @@ class BundleDraft:
             warnings: what is worth knowing about the checkpoint.
             parity: the result of the gates.
             reference: arrays by name; what `Bundle.reference` gives back.
+            spectra: arrays by name; what `Bundle.spectra` gives back, where known.
             labels: the names of the classes, where known.
             checkpoint: name, sha256, format and arch of the weights' file.
             **optional: `preprocessing` of images, `seed` of the parity inputs and the `command`
@@ -118,10 +120,13 @@ class BundleDraft:
             InputError: the labels are not as many as the model's classes.
         """
         layers = [decision.as_dict() for decision in decisions]
-        self.needed += sum(array.nbytes for array in reference.values())
+        arrays = [*reference.values(), *(spectra or {}).values()]
+        self.needed += sum(array.nbytes for array in arrays)
         _write_json(self.folder / FOLD, {"layers": layers, "warnings": list(warnings)})
         _write_json(self.folder / PARITY, parity.as_dict())
         save_arrays(self.folder / REFERENCE, reference)
+        if spectra is not None:
+            save_arrays(self.folder / SPECTRA, spectra)
         manifest = Manifest(
             network=network,
             labels=None if labels is None else tuple(labels),

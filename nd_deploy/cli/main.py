@@ -13,7 +13,7 @@ import nd_deploy
 from nd_deploy.errors import NdDeployError
 
 # In the order of use, which is the order of the help.
-COMMANDS = ("convert", "inspect", "verify", "run", "doctor")
+COMMANDS = ("convert", "inspect", "verify", "run", "explain", "models", "doctor")
 
 
 class Program(click.Group):

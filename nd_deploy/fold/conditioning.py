@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from nd_deploy.fold.algebra import Array
+from nd_deploy.fold.algebra import Array, Wide
+
+
+def eigenvalues(deconv: Array) -> Wide:
+    """The eigenvalues of D's symmetric part, computed in float64.
+
+    Args:
+        deconv: (F, F) or (matrices, F, F), of any float dtype.
+
+    Returns:
+        (matrices, F), ascending; NaN throughout if any entry of D is not finite.
+    """
+    stacked = deconv.reshape(-1, *deconv.shape[-2:]).astype(np.float64)
+    if not np.isfinite(stacked).all():
+        return np.full(stacked.shape[:2], np.nan)
+    values: Wide = np.linalg.eigvalsh((stacked + stacked.swapaxes(1, 2)) / 2)
+    return values
+
+
+def spread(values: Wide) -> float:
+    """Largest over smallest eigenvalue, the worst matrix's.
+
+    Args:
+        values: as of `eigenvalues`.
+
+    Returns:
+        The condition number; infinity where a matrix is not positive definite, NaN for NaN.
+    """
+    if np.isnan(values).any():
+        return math.nan
+    if (values[:, 0] <= 0).any():
+        return math.inf
+    return float((values[:, -1] / values[:, 0]).max())
 
 
 def condition_number(deconv: Array) -> float:

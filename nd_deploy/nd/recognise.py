@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nd_deploy.errors import UnsupportedLayerError
-from nd_deploy.fold.conditioning import asymmetry, condition_number, conditioning_bound
+from nd_deploy.fold.conditioning import asymmetry, conditioning_bound, eigenvalues, spread
 from nd_deploy.nd.formulas import D_BUFFERS, FORMULAS, Formula
 from nd_deploy.nd.twin import float64_outline, float64_twin
 from nd_deploy.threads import single_threaded_numpy, single_threaded_torch
@@ -33,14 +35,19 @@ class NDLayer:
         class_name: the class it is an instance of, for reports only.
         formula: what it computes.
         probe_error: max|y - formula(x)| / max|y| over the probes, in float64.
-        condition: condition number of its D; NaN where D is never read.
+        eigenvalues: of its D, float64, (matrices, F); NaN where D is never read.
     """
 
     path: str
     class_name: str
     formula: Formula
     probe_error: float
-    condition: float
+    eigenvalues: NDArray[np.float64] = field(compare=False, repr=False)
+
+    @property
+    def condition(self) -> float:
+        """Condition number of its D; NaN where D is never read."""
+        return spread(self.eigenvalues)
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,8 @@ def _identify(path: str, layer: nn.Module) -> NDLayer | list[str]:
     if found is None:
         return differences
     formula, error = found
-    return NDLayer(path, type(layer).__name__, formula, error, _condition(layer))
+    spectrum = eigenvalues(running_deconv(layer).numpy())
+    return NDLayer(path, type(layer).__name__, formula, error, spectrum)
 
 
 def _match(layer: nn.Module) -> tuple[tuple[Formula, float] | None, list[str]]:
@@ -172,19 +180,20 @@ def _non_finite(layer: nn.Module) -> list[str]:
     ]
 
 
-def _condition(layer: nn.Module) -> float:
-    deconv = _deconv(layer)
-    return condition_number(deconv.numpy()) if torch.isfinite(deconv).all() else math.nan
+def running_deconv(layer: nn.Module) -> Tensor:
+    """The D of an ND layer, on the CPU, in float32 or wider: numpy knows no bfloat16.
 
-
-def _deconv(layer: nn.Module) -> Tensor:
+    Args:
+        layer: keeps D in one of `D_BUFFERS`.
+    """
     buffer = next(layer._buffers[name] for name in D_BUFFERS if name in layer._buffers)
     assert buffer is not None
-    return buffer.detach().cpu().float()
+    wide = buffer.detach().cpu()
+    return wide if wide.dtype.itemsize >= 4 else wide.float()
 
 
 def _oddities(found: NDLayer, layer: nn.Module) -> Iterator[str]:
-    deconv = _deconv(layer)
+    deconv = running_deconv(layer)
     if not torch.isfinite(deconv).all():
         return
     identity = torch.eye(deconv.shape[-1], dtype=deconv.dtype).expand_as(deconv)
