@@ -1,0 +1,43 @@
+"""A small part of tools/conformance.py, which converts every network there is."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+@pytest.fixture
+def conformance(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import conformance
+
+    monkeypatch.setattr(conformance, "STEPS", 1)
+    monkeypatch.setattr(conformance, "SMALL_STEPS", 50)
+    yield conformance
+    for name in [
+        n for n, m in sys.modules.items() if str(TOOLS) in str(getattr(m, "__file__", ""))
+    ]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["mlp", "efficientnet_b0"])
+def test_a_network_trained_on_photographs_converts_with_each_of_its_heads(conformance, name):
+    rows = list(conformance.examine(name))
+    assert [row.head for row in rows] == conformance.heads(name)
+    for row in rows:
+        assert row.shortfalls() == []
+        assert row.top1 == 1
+        assert sum(row.actions.values()) == row.nd_layers
+
+
+def test_a_row_says_what_does_not_hold(conformance):
+    (row,) = conformance.examine("digits")
+    assert not row.shortfalls()
+    spoilt = type(row)(**{**vars(row), "fold": 1e-9, "storage": 3 * row.torch, "lowered": ["x"]})
+    assert spoilt.shortfalls() == [
+        "fold gate 1.0e-09",
+        "storage gate at 3.00 of PyTorch's error",
+        "not folded: x",
+    ]
