@@ -186,5 +186,6 @@ _REMEDIES = {
     "storage": "the network is ill-conditioned in float32; compare more samples "
     "(--samples 32), and see `nd-deploy convert`'s warnings about the checkpoint",
     "backend": "the runtime computes something else than the stored model; try another version "
-    "of it, and see `nd-deploy doctor`",
+    "of it, and see `nd-deploy doctor`. Just over budget, in a network of sigmoids that has hardly "
+    "been trained, it is the runtime's approximation of them: train it for longer",
 }

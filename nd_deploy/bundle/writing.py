@@ -15,6 +15,7 @@ from nd_deploy.bundle.manifest import MANIFEST, Manifest, versions
 from nd_deploy.bundle.overwrite import check_output
 from nd_deploy.bundle.reading import FOLD, MODEL, PARITY, REFERENCE, SPECTRA, UNFOLDED, Bundle
 from nd_deploy.errors import BundleError, InputError
+from nd_deploy.nd.ops import CENTRE
 
 if TYPE_CHECKING:
     import onnx
@@ -134,7 +135,7 @@ class BundleDraft:
             files={path.name: sha256(path) for path in sorted(self.folder.iterdir())},
             versions=versions(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            nd_layers=sum(decision.op_type.startswith("ND") for decision in decisions),
+            nd_layers=sum(_is_layer(decision.op_type) for decision in decisions),
             **{"preprocessing": None, "seed": None, "command": None, **optional},
             **self._facts,
         )
@@ -227,3 +228,8 @@ def check_labels(labels: Sequence[str] | None, output: Sequence[int | str]) -> N
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(strict_json.dumps(value), encoding="utf-8")
+
+
+def _is_layer(op_type: str) -> bool:
+    """Whether a decision is about an ND layer; a centre is the part of one."""
+    return op_type.startswith("ND") and op_type != CENTRE
