@@ -12,12 +12,13 @@ import click
 
 from nd_deploy.cli.common import FILE, bundle_document, json_option, print_json, stdout_kept_clean
 from nd_deploy.cli.convert_options import (
+    checkpoint_option,
     preprocessing_for,
     read_inputs,
     read_labels,
     read_numbers,
-    read_settings,
     read_shape,
+    settings_option,
 )
 from nd_deploy.errors import InputError
 
@@ -41,7 +42,7 @@ _WARNINGS = 5
 @click.option(
     "-o", "--output", type=FILE, required=True, metavar="FOLDER", help="The bundle to write."
 )
-@click.option("--checkpoint", type=FILE, metavar="FILE", help="The trained weights.")
+@checkpoint_option
 @click.option(
     "--input",
     "input_shape",
@@ -49,14 +50,7 @@ _WARNINGS = 5
     callback=read_shape,
     help="The shape of one input, such as 3x32x32; needed for a network of your own.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=read_settings,
-    help="An argument for what makes the network; repeat it for more.",
-)
+@settings_option
 @click.option("--dynamic-spatial", is_flag=True, help="Leave height and width open.")
 @click.option("--static-batch", is_flag=True, help="Fix the batch to --samples, which is then 1.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle that is there.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nd_deploy.cli.common import FILE
 from nd_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,6 +70,19 @@ def _value(text: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+checkpoint_option = click.option(
+    "--checkpoint", type=FILE, metavar="FILE", help="The trained weights."
+)
+settings_option = click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=read_settings,
+    help="An argument for what makes the network; repeat it for more.",
+)
 
 
 def preprocessing_for(shape: Sequence[int], **given: Any) -> Preprocessing | None:  # noqa: ANN401

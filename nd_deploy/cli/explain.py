@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nd_deploy.cli.common import FILE, json_option, print_json, stdout_kept_clean
-from nd_deploy.cli.convert_options import read_settings
+from nd_deploy.cli.convert_options import checkpoint_option, settings_option
 from nd_deploy.errors import BundleError, InputError
 
 if TYPE_CHECKING:
@@ -28,15 +28,8 @@ _IMAGES = 32
 @click.option(
     "-o", "--output", type=FILE, required=True, metavar="FOLDER", help="The report to write."
 )
-@click.option("--checkpoint", type=FILE, metavar="FILE", help="The trained weights of SOURCE.")
-@click.option(
-    "--set",
-    "settings",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=read_settings,
-    help="An argument for what makes the network; repeat it for more.",
-)
+@checkpoint_option
+@settings_option
 @click.option(
     "--images", type=FILE, metavar="FOLDER", help="Images to compute kernels of D from as well."
 )

@@ -43,6 +43,36 @@ class Adapter(nn.Module):
         return output
 
 
+class WeightAdapter(Adapter):
+    """A stand-in for a layer that whitens what its own weight reads.
+
+    Args:
+        weight: (O, ...).
+        bias: (O,) or None.
+        mean: running mean.
+        deconv: running D.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    deconv: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, mean: Tensor, deconv: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach())
+        # Zeros for none: an ONNX function has no optional inputs.
+        zeros = weight.new_zeros(weight.shape[0])
+        self.register_buffer("bias", zeros if bias is None else bias.detach())
+        self.register_buffer("mean", mean)
+        self.register_buffer("deconv", deconv)
+
+    @property
+    def parameters_of_node(self) -> tuple[Tensor, ...]:
+        """What the node reads behind its input."""
+        return (self.weight, self.bias, self.mean, self.deconv)
+
+
 class Chain(nn.Module):
     """A stand-in of several nodes in a row, the last of which computes the layer's output.
 
@@ -66,8 +96,3 @@ class Chain(nn.Module):
         """Trace one after the other."""
         y: Tensor = self.last(self.first(x))
         return y
-
-
-def or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
-    """The bias, or one of zeros: an ONNX function has no optional inputs."""
-    return weight.new_zeros(weight.shape[0]) if bias is None else bias.detach()

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from nd_deploy.nd import dialect
-from nd_deploy.nd.adapters.base import Adapter, or_zeros
+from nd_deploy.nd.adapters.base import WeightAdapter
 
 
-class FastDeconvAdapter(Adapter):
+class FastDeconvAdapter(WeightAdapter):
     """Stands in for a convolution whose patches are whitened.
 
     Args:
@@ -24,11 +24,6 @@ class FastDeconvAdapter(Adapter):
         groups: as of a convolution.
     """
 
-    weight: Tensor
-    bias: Tensor
-    mean: Tensor
-    deconv: Tensor
-
     def __init__(
         self,
         weight: Tensor,
@@ -40,12 +35,9 @@ class FastDeconvAdapter(Adapter):
         dilation: Sequence[int],
         groups: int,
     ) -> None:
-        super().__init__()
         features = deconv.shape[-1]
-        self.register_buffer("weight", weight.detach())
-        self.register_buffer("bias", or_zeros(bias, weight))
-        self.register_buffer("mean", mean.reshape(groups, features))
-        self.register_buffer("deconv", deconv.reshape(groups, features, features))
+        by_group = mean.reshape(groups, features), deconv.reshape(groups, features, features)
+        super().__init__(weight, bias, *by_group)
         self.stride, self.padding, self.dilation = list(stride), list(padding), list(dilation)
         self.groups = groups
 
@@ -60,7 +52,7 @@ class FastDeconvAdapter(Adapter):
         ]
         return self.emit(
             dialect.FAST_DECONV,
-            (x, self.weight, self.bias, self.mean, self.deconv),
+            (x, *self.parameters_of_node),
             (x.shape[0], self.weight.shape[0], *spatial),
             kernel_shape=kernel,
             strides=self.stride,
@@ -70,7 +62,7 @@ class FastDeconvAdapter(Adapter):
         )
 
 
-class FastDeconvTransposeAdapter(Adapter):
+class FastDeconvTransposeAdapter(WeightAdapter):
     """Stands in for a transposed convolution whose output patches are whitened.
 
     Args:
@@ -84,11 +76,6 @@ class FastDeconvTransposeAdapter(Adapter):
         output_padding: added at the end of each axis.
     """
 
-    weight: Tensor
-    bias: Tensor
-    mean: Tensor
-    deconv: Tensor
-
     def __init__(
         self,
         weight: Tensor,
@@ -100,11 +87,7 @@ class FastDeconvTransposeAdapter(Adapter):
         dilation: Sequence[int],
         output_padding: Sequence[int],
     ) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight.detach())
-        self.register_buffer("bias", or_zeros(bias, weight))
-        self.register_buffer("mean", mean)
-        self.register_buffer("deconv", deconv)
+        super().__init__(weight, bias, mean, deconv)
         self.stride, self.padding, self.dilation = list(stride), list(padding), list(dilation)
         self.output_padding = list(output_padding)
 
@@ -125,7 +108,7 @@ class FastDeconvTransposeAdapter(Adapter):
         ]
         return self.emit(
             dialect.FAST_DECONV_TRANSPOSE,
-            (x, self.weight, self.bias, self.mean, self.deconv),
+            (x, *self.parameters_of_node),
             (x.shape[0], self.weight.shape[1], *spatial),
             kernel_shape=kernel,
             strides=self.stride,
