@@ -25,6 +25,7 @@ from nd_deploy.memory import release_freed_memory
 from nd_deploy.nd.recognise import recognise
 from nd_deploy.parity.gates import backend_gate, fold_gate, storage_gate
 from nd_deploy.parity.measure import top1_agreement
+from nd_deploy.parity.other_sizes import OtherSize, check_other_sizes, record_other_sizes
 from nd_deploy.parity.record import record_reference
 from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate, ParityReport
@@ -81,7 +82,7 @@ def convert(
         UnsupportedLayerError: an ND layer computes no known formula, or holds NaN.
         InputError: the network rejects `example_input`, or has another number of classes than
             there are labels.
-        ExportError: the network cannot be traced.
+        ExportError: the network cannot be traced, or its trace holds at the example's size alone.
         ParityError: a parity gate failed; nothing is written.
         BundleError: `output` cannot be written.
     """
@@ -95,7 +96,8 @@ def convert(
     inputs = _named(example_input)
     reference = record_reference(module, recognition, inputs)
     check_labels(labels, reference.truth[0].shape)
-    warnings = [*recognition.warnings, *_unsettled(reference)]
+    other_sizes, unproven = record_other_sizes(module, inputs, dynamic_batch, dynamic_spatial)
+    warnings = [*recognition.warnings, *_unsettled(reference), *unproven]
     if not recognition.layers:
         warnings.append("the network has no ND layer, so there was nothing to fold")
     report("exporting to the ND dialect")
@@ -104,7 +106,7 @@ def convert(
         if keep_unfolded:
             draft.save(store(graph), UNFOLDED)
         report("folding")
-        decisions, gates = _fold(graph, reference)
+        decisions, gates = _fold(graph, reference, other_sizes)
         report("proving the result equal")
         trial = _save(graph, decisions, draft)
         del graph
@@ -129,7 +131,9 @@ def convert(
         )
 
 
-def _fold(graph: gs.Graph, reference: Reference) -> tuple[list[Decision], list[Gate]]:
+def _fold(
+    graph: gs.Graph, reference: Reference, other_sizes: Sequence[OtherSize]
+) -> tuple[list[Decision], list[Gate]]:
     """Fold a graph, cast it, and pass the gates that need no runtime."""
     unfolded = graph.copy()  # of the nodes alone: parameters are shared
     # A weight that overflows is for the gates to find; numpy's warning would not name the layer.
@@ -137,6 +141,7 @@ def _fold(graph: gs.Graph, reference: Reference) -> tuple[list[Decision], list[G
         decisions = run_on_graph(graph)
         gates = [fold_gate(graph, unfolded, reference)]
         _require(gates)
+        check_other_sizes(graph, other_sizes)
         narrow(graph)
         release_freed_memory()
         gates.append(storage_gate(graph, reference))

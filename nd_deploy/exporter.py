@@ -8,8 +8,7 @@ exact, and no copy of the weights is made.
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import onnx
@@ -22,8 +21,10 @@ from nd_deploy.errors import ExportError, UnsupportedLayerError
 from nd_deploy.nd import dialect
 from nd_deploy.nd.recognise import Recognition, recognise
 from nd_deploy.nd.twin import float32_copy, float64_twin
+from nd_deploy.open_axes import as_bound, examples, open_axes, require_open
 from nd_deploy.passes.graph import free_name
 from nd_deploy.passes.model import lift_constants, store
+from nd_deploy.port_names import Path, input_names, output_names, output_paths
 from nd_deploy.torch_export import IRModel, run_exporter, tidy
 
 # Old enough for TensorRT 10.3 on JetPack 6, new enough for everything the exporter emits.
@@ -55,7 +56,7 @@ def export(
 
     Raises:
         UnsupportedLayerError: an ND layer computes no known formula.
-        ExportError: the network cannot be traced.
+        ExportError: the network cannot be traced, or not for every size that is to stay open.
     """
     return store(trace(module, recognise(module), example_input, dynamic_batch, dynamic_spatial))
 
@@ -81,53 +82,24 @@ def trace(
 
     Raises:
         UnsupportedLayerError: a layer holds NaN or Inf that it reads.
-        ExportError: the network cannot be traced.
+        ExportError: the network cannot be traced, or not for every size that is to stay open.
     """
-    inputs = _examples(example_input, dynamic_batch)
+    inputs = examples(example_input, dynamic_batch)
+    axes = open_axes(inputs, dynamic_batch, dynamic_spatial)
     network = _with_adapters(float32_copy(module), recognition)
-    dynamic_shapes = _as_bound(network, _dynamic_shapes(inputs, dynamic_batch, dynamic_spatial))
     parameters = {
         **dict(network.named_parameters(remove_duplicate=False)),
         **dict(network.named_buffers(remove_duplicate=False)),
     }
-    model = _trace(network, inputs, dynamic_shapes)
-    tidy(model, parameters)
+    model = _trace(network, inputs, as_bound(network, axes))
+    program = model.program.exported_program
+    require_open(program, axes)
+    _tidy(model, parameters)
     graph = _import(model, parameters)
     _separate_outputs(graph)
-    _name(graph)
+    _name_nodes(graph)
+    _name_ports(graph, output_paths(program))
     return graph
-
-
-def _examples(example_input: Tensor | Sequence[Tensor], dynamic_batch: bool) -> tuple[Tensor, ...]:
-    inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
-    # A batch of one would be traced as the constant 1.
-    return tuple(
-        torch.cat([x, x]) if dynamic_batch and x.dim() and x.shape[0] == 1 else x
-        for x in (x.detach().cpu() for x in inputs)
-    )
-
-
-def _dynamic_shapes(
-    inputs: Sequence[Tensor], batch: bool, spatial: bool
-) -> tuple[dict[int, str], ...]:
-    def axes(x: Tensor) -> dict[int, str]:
-        named = {0: "batch"} if batch else {}
-        if spatial:
-            named |= dict(zip(range(2, x.dim()), ("height", "width", "depth"), strict=False))
-        return named
-
-    return tuple(axes(x) for x in inputs)
-
-
-def _as_bound(
-    network: nn.Module, shapes: tuple[dict[int, str], ...]
-) -> tuple[dict[int, str] | tuple[dict[int, str], ...], ...]:
-    """The shapes as forward() binds its arguments: what goes to *args is a tuple of its own."""
-    kinds = [p.kind for p in inspect.signature(network.forward).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL not in kinds:
-        return shapes
-    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
-    return (*shapes[:named], shapes[named:]) if len(shapes) > named else shapes
 
 
 def _with_adapters(network: nn.Module, recognition: Recognition) -> nn.Module:
@@ -197,6 +169,17 @@ def _explained(error: Exception) -> Exception:
     )
 
 
+def _tidy(model: IRModel, parameters: Parameters) -> None:
+    try:
+        tidy(model, parameters)
+    except RuntimeError as error:  # onnxscript's own, where an op is not what it expects
+        raise ExportError(
+            f"torch.onnx gives a model that cannot be simplified: {error}",
+            "a network that splits an axis into parts needs a fixed size of it: use "
+            "--static-batch, or leave out --dynamic-spatial",
+        ) from error
+
+
 def _import(model: IRModel, parameters: Parameters) -> gs.Graph:
     """Read the traced model, and attach the parameters as views of the network's memory."""
     for name, value in list(model.graph.initializers.items()):
@@ -225,8 +208,8 @@ def _separate_outputs(graph: gs.Graph) -> None:
         taken.add(id(graph.outputs[index]))
 
 
-def _name(graph: gs.Graph) -> None:
-    """Name nodes after the layers whose parameters they read, inputs and outputs after their place.
+def _name_nodes(graph: gs.Graph) -> None:
+    """Name nodes after the layers whose parameters they read.
 
     Reports name nodes, and users know their layers.
     """
@@ -236,9 +219,29 @@ def _name(graph: gs.Graph) -> None:
         if layer is not None:
             node.name = free_name(taken, layer or "network")
             taken.append(node.name)
-    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
-        for index, tensor in enumerate(tensors):
-            tensor.name = kind if len(tensors) == 1 else f"{kind}_{index}"
+
+
+def _name_ports(graph: gs.Graph, paths: Sequence[Path]) -> None:
+    """Name inputs and outputs; a tensor inside the graph that has one of those names makes room."""
+    inputs = input_names(len(graph.inputs))
+    names = [*inputs, *output_names(paths, inputs)]
+    ports = [*graph.inputs, *graph.outputs]
+    own = {id(port) for port in ports}
+    inside = {id(tensor): tensor for tensor in _tensors(graph) if id(tensor) not in own}
+    taken = {*names, *(tensor.name for tensor in inside.values())}
+    for tensor in inside.values():
+        if tensor.name in names:
+            tensor.name = free_name(taken, tensor.name)
+            taken.add(tensor.name)
+    for port, name in zip(ports, names, strict=True):
+        port.name = name
+
+
+def _tensors(graph: gs.Graph) -> Iterator[gs.Tensor]:
+    """Every tensor that nodes of the graph and its subgraphs read or write."""
+    for part in (graph, *graph.subgraphs(recursive=True)):
+        for node in part.nodes:
+            yield from (*node.inputs, *node.outputs)
 
 
 def _owner(node: gs.Node) -> str | None:

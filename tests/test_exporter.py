@@ -177,7 +177,7 @@ def test_the_network_may_be_an_nd_layer_itself():
     assert [node.name for node in model.graph.node] == ["network"]
 
 
-def test_several_inputs_and_outputs_are_numbered():
+def test_several_inputs_and_outputs_are_numbered_and_those_of_a_dict_named():
     class TwoInputs(nn.Module):
         def __init__(self):
             super().__init__()
@@ -190,7 +190,7 @@ def test_several_inputs_and_outputs_are_numbered():
     a, b = torch.randn(2, 3, 5, 5), torch.randn(2, 2, 5, 5)
     model = nd_deploy.export(network, (a, b))
     assert [port.name for port in model.graph.input] == ["input_0", "input_1"]
-    assert [port.name for port in model.graph.output] == ["output_0", "output_1"]
+    assert [port.name for port in model.graph.output] == ["output_0", "output_1.left"]
     with torch.no_grad():
         left = network.left(a)
     assert torch.allclose(torch.from_numpy(run(model, a, b)[1]), left, atol=1e-5)

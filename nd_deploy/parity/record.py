@@ -66,6 +66,29 @@ def record_reference(
     return Reference(arrays, [y.astype(np.float64) for y in truth], float32, layers)
 
 
+def float64_outputs(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[np.ndarray]:
+    """Run a network in float64 alone.
+
+    Args:
+        module: as of `record_reference`, like `inputs`.
+        inputs: by name.
+
+    Returns:
+        Its outputs, in order.
+
+    Raises:
+        InputError: the network rejects the inputs.
+    """
+    arguments = _arguments(inputs)
+    network = float32_copy(module)
+    try:
+        with single_threaded_torch() if _has_groups(network) else contextlib.nullcontext():
+            return _float64_forward(module, network, arguments, ())[0]
+    except Exception as error:
+        # The user's own code runs here, and may raise anything.
+        raise _rejection(error, arguments) from error
+
+
 def _float64_forward(
     module: nn.Module, network: nn.Module, arguments: tuple[Tensor, ...], paths: Sequence[str]
 ) -> _Outputs:

@@ -73,6 +73,11 @@ def rank(tensor: gs.Tensor) -> int | None:
     return None if tensor.shape is None else len(tensor.shape)
 
 
+def reads_size_only(node: gs.Node) -> bool:
+    """Whether a node reads how large its input is, and not what is in it."""
+    return node.op in ("Shape", "Size") and node.domain in (None, "")
+
+
 def free_name(taken: Mapping[str, object] | Iterable[str], name: str) -> str:
     """`name`, or the first of name_1, name_2, ... that is not taken."""
     names = set(taken)

@@ -14,7 +14,14 @@ import onnx_graphsurgeon as gs
 from nd_deploy.attributes import written_value
 from nd_deploy.fold.algebra import Array
 from nd_deploy.passes.base import Refusal
-from nd_deploy.passes.graph import free_name, is_output, parameters, rank, write_parameter
+from nd_deploy.passes.graph import (
+    free_name,
+    is_output,
+    parameters,
+    rank,
+    reads_size_only,
+    write_parameter,
+)
 
 LINEAR_OPS = ("Conv", "Gemm", "MatMul")
 
@@ -96,8 +103,9 @@ def read_producer(graph: gs.Graph, tensor: gs.Tensor) -> Linear | Refusal:
         return Refusal(f"{tensor.name} is an input of the model")
     if is_output(graph, tensor):
         return Refusal(f"{tensor.name} is an output of the model too")
-    if len(tensor.outputs) != 1:
-        return Refusal(f"{tensor.name} is read by {len(tensor.outputs)} nodes")
+    readers = [node for node in tensor.outputs if not reads_size_only(node)]
+    if len(readers) != 1:
+        return Refusal(f"{tensor.name} is read by {len(readers)} nodes")
     last = tensor.inputs[0]
     node = _product_of(last) or last
     linear = read_linear(graph, node)

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from nd_deploy.passes.base import Refusal
-from nd_deploy.passes.graph import is_output, rank, static_dim
+from nd_deploy.passes.graph import is_output, rank, reads_size_only, static_dim
 from nd_deploy.passes.linear import LINEAR_OPS, Linear, read_linear
 
 
@@ -53,7 +53,7 @@ def reach(graph: gs.Graph, tensor: gs.Tensor, channels: Channels) -> list[Sink] 
 
     Returns:
         Every linear layer that is reached; a refusal if any way ends in something else, since all
-        that read the tensor have to be rewritten together.
+        that read the tensor's values have to be rewritten together.
     """
     if is_output(graph, tensor):
         return Refusal(f"{tensor.name} is an output of the model")
@@ -73,6 +73,8 @@ def _through(
 ) -> list[Sink] | Refusal:
     if not any(node is other for other in graph.nodes):
         return Refusal(f"{node.op} {node.name} reads the tensor inside a subgraph")
+    if reads_size_only(node):
+        return []
     if sum(t is tensor for t in node.inputs) > 1:
         return Refusal(f"{node.op} {node.name} reads the tensor twice")
     if node.op in LINEAR_OPS:

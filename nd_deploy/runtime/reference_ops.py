@@ -5,17 +5,23 @@ Importing this module imports onnx.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops import op_resize
 
+from nd_deploy.attributes import written_value
 from nd_deploy.errors import GraphError
-from nd_deploy.runtime import kernels
+from nd_deploy.runtime import kernels, resizing
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+
+# Of a scale that is taken for a fraction, such as 2/3 or 1.25.
+_LARGEST_DENOMINATOR = 1000
 
 Results = tuple[Any, ...]
 
@@ -151,6 +157,37 @@ class Sigmoid(OpRun):
         return (np.where(x >= 0, 1.0, small) / (1.0 + small),)
 
 
+class Resize(op_resize.Resize):
+    """Resizing in the ways that PyTorch exports; in others it is that of onnx.
+
+    That of onnx takes a step of Python for each pixel in older releases, and reads scales as they
+    are after they have been rounded to float32.
+    """
+
+    def _run(  # type: ignore[override]
+        self,
+        x: np.ndarray,
+        roi: np.ndarray | None = None,
+        scales: np.ndarray | None = None,
+        sizes: np.ndarray | None = None,
+        **how: Any,  # noqa: ANN401 - the attributes, as onnx's evaluator knows them
+    ) -> Results:
+        if scales is not None:
+            scales = np.array([_written(scale) for scale in scales])
+        read = _reader(x, how)
+        if read is None:
+            results: Results = super()._run(x, roi, scales, sizes, **how)
+            return results
+        axes = range(x.ndim) if how.get("axes") is None else how["axes"]
+        for place, axis in enumerate(int(axis) % x.ndim for axis in axes):
+            size = x.shape[axis]
+            new_size, scale = _target(size, place, scales, sizes)
+            if new_size != size or scale not in (None, 1.0):
+                layout = how["coordinate_transformation_mode"]
+                x = read(x, axis, resizing.positions(layout, size, new_size, scale))
+        return (x,)
+
+
 class Cast(OpRun):
     """Conversion between dtypes, of which those between floats do nothing."""
 
@@ -167,6 +204,43 @@ class CastLike(OpRun):
     def _run(self, x: np.ndarray, like: np.ndarray, **rest: object) -> Results:
         del rest
         return (x.astype(like.dtype, copy=False),)
+
+
+def _reader(x: np.ndarray, how: Mapping[str, Any]) -> resizing.Reader | None:
+    """How to resize x, or None where PyTorch exports nothing of the kind."""
+    plain = (
+        how["coordinate_transformation_mode"] in resizing.LAYOUTS
+        and how.get("keep_aspect_ratio_policy") in (None, "stretch")
+        and not how.get("antialias")
+        and not how.get("exclude_outside")
+    )
+    if plain and how["mode"] == "linear" and x.dtype.kind == "f":
+        return resizing.read_linear
+    if plain and how["mode"] == "nearest" and how["nearest_mode"] == "floor":
+        return resizing.read_nearest
+    return None
+
+
+def _target(
+    size: int, place: int, scales: np.ndarray | None, sizes: np.ndarray | None
+) -> tuple[int, float | None]:
+    """The size that an axis is to have, and the scale that was given in its stead."""
+    if sizes is not None:
+        return int(sizes[place]), None
+    if scales is None:
+        raise ValueError("Resize has neither scales nor sizes")
+    return int(size * scales[place]), float(scales[place])
+
+
+def _written(scale: float) -> float:
+    """A scale as it was before ONNX kept it in float32: 1.7 for 1.70000005, a third for 0.33333334.
+
+    Between positions it makes a difference of its rounding times the position.
+    """
+    if scale != np.float32(scale):  # it has not been in float32
+        return float(scale)
+    simple = float(Fraction(float(scale)).limit_denominator(_LARGEST_DENOMINATOR))
+    return simple if np.float32(simple) == scale else written_value(scale)
 
 
 def _window(
@@ -201,6 +275,7 @@ OPS: tuple[type[OpRun], ...] = (
     BatchNormalization,
     Relu,
     Sigmoid,
+    Resize,
     Cast,
     CastLike,
 )
