@@ -130,6 +130,15 @@ def _reduce_mean(node: gs.Node, tensor: gs.Tensor, channels: Channels) -> Channe
     return channels
 
 
+def _slice(node: gs.Node, tensor: gs.Tensor, channels: Channels) -> Channels | Refusal:
+    axes = node.inputs[3] if len(node.inputs) > 3 else None
+    if not isinstance(axes, gs.Constant) or rank(tensor) is None:
+        return Refusal(f"Slice {node.name} names no constant axes")
+    if any(int(axis) % rank(tensor) < 2 for axis in np.atleast_1d(axes.values)):
+        return Refusal(f"Slice {node.name} cuts axis 0 or 1")
+    return channels
+
+
 def _squeeze(node: gs.Node, tensor: gs.Tensor, channels: Channels) -> Channels | Refusal:
     axes = _axes(node, tensor)
     if axes is None or not axes or min(axes) < 2:
@@ -212,6 +221,7 @@ _RULES: dict[str, Callable[[gs.Node, gs.Tensor, Channels], Channels | Refusal]] 
     "ReduceMean": _reduce_mean,
     "Reshape": _reshape,
     "Resize": _resize,
+    "Slice": _slice,
     "Squeeze": _squeeze,
     "Unsqueeze": _squeeze,
 }

@@ -157,6 +157,27 @@ def test_a_resize_that_reads_it_as_its_region_stops_it():
     assert reason == "Resize up reads the tensor as a parameter"
 
 
+CUT = """from = Constant <value_ints=[1, 0]> () to = Constant <value_ints=[5, 6]> ()
+    step = Constant <value_ints=[2, 1]> ()"""
+
+
+def test_a_cut_of_positions_and_every_other_one_of_them_is_passed():
+    found = into_conv(f"{CUT} {AXES.format('2, -1')} b = Slice(a, from, to, axes, step)")
+    assert found.ops == ["Slice", "Conv"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        (f"{AXES.format('1,2')} [cut] b = Slice(a, from, to, axes, step)", "cuts axis 0 or 1"),
+        (f"{AXES.format('-4,2')} [cut] b = Slice(a, from, to, axes, step)", "cuts axis 0 or 1"),
+        ("[cut] b = Slice(a, from, to)", "names no constant axes"),
+    ],
+)
+def test_a_cut_of_channels_or_samples_stops_it(cut, reason):
+    assert stopped(f"{CUT} {cut}") == f"Slice cut {reason}"
+
+
 @pytest.mark.parametrize("axis", [1, -3])
 @pytest.mark.parametrize(("order", "channels"), [("a, z", 7), ("z, a", 7), ("z, a, x", 11)])
 def test_joined_channels_are_passed_in_their_place(axis, order, channels):
