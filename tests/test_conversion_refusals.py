@@ -114,6 +114,14 @@ def test_an_output_that_is_nan_in_float64_too_is_refused(x, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_whitening_matrix_with_nan_that_is_read_is_refused_by_the_name_of_its_layer(x, tmp_path):
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), ChannelDeconv(4)).eval()
+    network[2].running_deconv.fill_(float("nan"))
+    with pytest.raises(InputError, match="layer 2 is the first ND layer whose output does"):
+        nd_deploy.convert(network, x, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_outputs_that_cannot_have_settled_are_warned_about(x, tmp_path):
     network = nn.Sequential(FastDeconv(3, 4, 1)).eval()
     network[0].running_deconv.mul_(1e9)

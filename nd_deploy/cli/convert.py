@@ -218,7 +218,8 @@ def _show(bundle: Bundle) -> None:
     sizes = [(path.name, path.stat().st_size) for path in sorted(bundle.path.iterdir())]
     table(("file", ">size"), [(name, readable_size(size)) for name, size in sizes])
     folder = shlex.quote(str(bundle.path))
-    images = "image.png" if bundle.manifest.preprocessing else "--npz inputs.npz"
+    classifies = bundle.manifest.preprocessing and len(bundle.manifest.outputs[0].shape) == 2
+    images = "image.png" if classifies else "--npz inputs.npz"
     click.echo(
         "\nnext:\n"
         f"  nd-deploy inspect {folder}   why each layer ended up where it did\n"

@@ -47,8 +47,10 @@ def record_reference(
         # The user's own code runs here, and may raise anything.
         raise _rejection(error, arguments) from error
     if not all(np.isfinite(y).all() for y in truth):
+        broken = [path for path in paths if not np.isfinite(wide.get(path, 0.0)).all()]
+        named = f"; layer {broken[0]} is the first ND layer whose output does" if broken else ""
         raise InputError(
-            "the network's output holds NaN or Inf, in float64 too",
+            f"the network's output holds NaN or Inf, in float64 too{named}",
             "its running statistics are damaged or have not settled; train it for longer",
         )
     if not all(np.isfinite(y).all() for y in float32):
