@@ -132,9 +132,10 @@ def _reduce_mean(node: gs.Node, tensor: gs.Tensor, channels: Channels) -> Channe
 
 def _slice(node: gs.Node, tensor: gs.Tensor, channels: Channels) -> Channels | Refusal:
     axes = node.inputs[3] if len(node.inputs) > 3 else None
-    if not isinstance(axes, gs.Constant) or rank(tensor) is None:
+    ndim = rank(tensor)
+    if not isinstance(axes, gs.Constant) or ndim is None:
         return Refusal(f"Slice {node.name} names no constant axes")
-    if any(int(axis) % rank(tensor) < 2 for axis in np.atleast_1d(axes.values)):
+    if any(int(axis) % ndim < 2 for axis in np.atleast_1d(axes.values)):
         return Refusal(f"Slice {node.name} cuts axis 0 or 1")
     return channels
 

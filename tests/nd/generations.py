@@ -175,14 +175,27 @@ class Conv1d(nn.Module):
 
 
 class AffineNorm(SomeonesNorm):
-    """A ChannelDeconv with a learned scale and shift behind D."""
+    """A ChannelDeconv with a learned scale and shift behind D.
 
-    def __init__(self, channels, block):
+    DecorrelateBN is one without statistics for leftover channels, of which it has none.
+    """
+
+    def __init__(self, channels, block, leftovers=True):
         super().__init__(block)
+        if not leftovers:
+            del self.running_mean2, self.running_var
         g = torch.Generator().manual_seed(16)
         self.weight = nn.Parameter(torch.randn(channels, generator=g))
         self.bias = nn.Parameter(torch.randn(channels, generator=g))
 
     def forward(self, x):
         shape = (1, -1) + (1,) * (x.dim() - 2)
+        if not hasattr(self, "running_var"):
+            mean = self.running_mean1.flatten().repeat_interleave(
+                x.shape[1] // len(self.running_mean1)
+            )
+            eye = torch.eye(x.shape[1] // len(self.running_mean1), dtype=x.dtype)
+            matrix = torch.kron(self.running_deconv, eye)
+            y = torch.einsum("cd,nd...->nc...", matrix, x - mean.view(shape))
+            return y * self.weight.view(shape) + self.bias.view(shape)
         return super().forward(x) * self.weight.view(shape) + self.bias.view(shape)

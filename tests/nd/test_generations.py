@@ -143,6 +143,12 @@ GENERATIONS = {
         ["ChannelDeconv and affine map"],
         ["Conv"],
     ),
+    "affine without statistics of leftovers": (
+        AffineNorm(6, 3, leftovers=False),
+        (6, 5, 4),
+        ["ChannelDeconv and affine map"],
+        ["Conv"],
+    ),
     "affine of features": (AffineNorm(6, 3), (6,), ["ChannelDeconv and affine map"], ["Gemm"]),
     "affine behind a convolution": (
         nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), AffineNorm(6, 3), nn.ReLU()),

@@ -19,20 +19,28 @@ from nd_deploy.nd.adapters import (
 )
 from nd_deploy.nd.formulas.base import Foreign, Formula, deconv_of, lacks, normal, wrong_rank
 
-_BUFFERS = ("running_mean1", "running_mean2", "running_var", "eps")
+_OF_LEFTOVERS = ("running_mean2", "running_var", "eps")
 
 
 def _mismatch(module: Foreign) -> str | None:
-    problem = _buffer_mismatch(module)
+    problem = _buffer_mismatch(module, ("running_mean1", *_OF_LEFTOVERS))
     if problem is None and isinstance(getattr(module, "weight", None), Tensor):
         return "it has a weight, as an affine map after D would"
     return problem
 
 
-def _buffer_mismatch(module: Foreign) -> str | None:
+def _buffer_mismatch(module: Foreign, names: Sequence[str]) -> str | None:
     if deconv_of(module) is None:
         return "it has no running_deconv"
-    return lacks(module, _BUFFERS) or wrong_rank(module, deconv=(2,))
+    return lacks(module, names) or wrong_rank(module, deconv=(2,))
+
+
+def _leftovers(module: Foreign) -> tuple[Tensor, Tensor, float]:
+    """Mean, variance and eps of the leftover channels; where there are none, the identity's."""
+    if lacks(module, _OF_LEFTOVERS):
+        one = torch.ones_like(module.running_mean1[:1])
+        return one - one, one, 0.0
+    return module.running_mean2, module.running_var, float(module.eps)
 
 
 def _compute(module: Foreign, x: Tensor) -> Tensor:
@@ -49,20 +57,13 @@ def _compute(module: Foreign, x: Tensor) -> Tensor:
         centred = x[:, members] - _per_channel(module.running_mean1, x)
         y[:, members] = torch.einsum("ef,nf...->ne...", deconv, centred)
     tail = slice(groups * features, None)
-    y[:, tail] = (x[:, tail] - module.running_mean2.item()) / (
-        module.running_var.item() + module.eps
-    ) ** 0.5
+    mean, var, eps = _leftovers(module)
+    y[:, tail] = (x[:, tail] - mean.item()) / (var.item() + eps) ** 0.5
     return y
 
 
 def _adapter(module: Foreign) -> ChannelDeconvAdapter:
-    return ChannelDeconvAdapter(
-        module.running_mean1,
-        deconv_of(module),
-        module.running_mean2,
-        module.running_var,
-        float(module.eps),
-    )
+    return ChannelDeconvAdapter(module.running_mean1, deconv_of(module), *_leftovers(module))
 
 
 def _probes(module: Foreign, generator: torch.Generator) -> list[Tensor]:
@@ -75,7 +76,7 @@ def _probes(module: Foreign, generator: torch.Generator) -> list[Tensor]:
 
 
 def _affine_mismatch(module: Foreign) -> str | None:
-    problem = _buffer_mismatch(module) or lacks(module, ("weight", "bias"))
+    problem = _buffer_mismatch(module, ("running_mean1", "weight", "bias"))
     if problem is not None:
         return problem
     if not isinstance(module.weight, Tensor) or not isinstance(module.bias, Tensor):
@@ -84,6 +85,8 @@ def _affine_mismatch(module: Foreign) -> str | None:
         return f"{module.weight.numel()} weights do not go with {module.bias.numel()} biases"
     if module.weight.numel() < deconv_of(module).shape[0]:
         return f"{module.weight.numel()} weights are too few for a block of its D"
+    if module.weight.numel() % deconv_of(module).shape[0]:
+        return lacks(module, _OF_LEFTOVERS)
     return None
 
 
