@@ -61,25 +61,31 @@ def examine(name: str, seed: int = 0) -> Iterator[Row]:
     batch, steps = (16, SMALL_STEPS) if height < 32 else (16 if height == 32 else 8, STEPS)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    trained: nn.Module | None = None
+    trained: dict[str, torch.Tensor] = {}
     for head in heads(name):
         start = time.perf_counter()
         network = models.build(name, **_options(name, head))
-        if trained is None:
-            train(network, shape, batch, steps, generator)
-            trained = network
-        else:
-            known = network.state_dict()
-            same = {
-                key: value
-                for key, value in trained.state_dict().items()
-                if key in known and known[key].shape == value.shape
-            }
-            network.load_state_dict(same, strict=False)
+        if trained:
+            _take_over(network, trained)
             follow(network, shape, batch, generator, 1.0)
+        else:
+            train(network, shape, batch, steps, generator)
+        # One network in memory at a time: that of a user who converts.
+        trained = {} if trained else network.state_dict()
         seconds = time.perf_counter() - start
         x, _ = crops(batch // 2, shape, generator)
         yield _convert(name, head, network.eval(), x, seconds)
+
+
+def _take_over(network: nn.Module, trained: dict[str, torch.Tensor]) -> None:
+    """Give a network what it shares with a trained one."""
+    known = network.state_dict()
+    shared = {
+        key: value
+        for key, value in trained.items()
+        if key in known and known[key].shape == value.shape
+    }
+    network.load_state_dict(shared, strict=False)
 
 
 def _options(name: str, head: str) -> dict[str, Any]:

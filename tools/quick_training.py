@@ -41,6 +41,7 @@ def train(
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         follow(network, shape, batch, generator, _MOMENTUM)
+    optimiser.zero_grad()
     network.eval()
 
 
