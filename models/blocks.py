@@ -122,6 +122,29 @@ class Recipe:
         )
 
 
+class BasicBranch(nn.Module):
+    """Two 3x3 convolutions, for a block that adds its shortcut.
+
+    Args:
+        in_planes: channels of the input.
+        planes: channels of the output.
+        stride: of the first convolution.
+        recipe: what they are made of.
+    """
+
+    def __init__(self, in_planes: int, planes: int, stride: int, recipe: Recipe) -> None:
+        super().__init__()
+        self.conv1 = recipe.conv(in_planes, planes, 3, stride=stride, padding=1)
+        self.bn1 = recipe.batch_norm(planes)
+        self.conv2 = recipe.conv(planes, planes, 3, padding=1)
+        self.bn2 = recipe.batch_norm(planes)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """Maps (N, in_planes, H, W) to (N, planes, H / stride, W / stride)."""
+        out = F.relu(self.bn1(self.conv1(x)))
+        return self.bn2(self.conv2(out))
+
+
 class BottleneckBranch(nn.Module):
     """A 3x3 convolution between two 1x1 ones: what many residual blocks compute.
 

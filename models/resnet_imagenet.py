@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .blocks import BottleneckBranch, Recipe
+from .blocks import BasicBranch, BottleneckBranch, Recipe
 
 _STEM = 64
 
@@ -32,24 +32,18 @@ class Geometry:
     group_width: int = 64
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(BasicBranch):
     """Two 3x3 convolutions beside a shortcut."""
 
     expansion = 1
 
     def __init__(self, in_planes: int, planes: int, geometry: Geometry, recipe: Recipe) -> None:
-        super().__init__()
-        self.conv1 = recipe.conv(in_planes, planes, 3, stride=geometry.stride, padding=1)
-        self.bn1 = recipe.batch_norm(planes)
-        self.conv2 = recipe.conv(planes, planes, 3, padding=1)
-        self.bn2 = recipe.batch_norm(planes)
+        super().__init__(in_planes, planes, geometry.stride, recipe)
         self.downsample = _downsample(in_planes, planes, geometry.stride, recipe)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_planes, H, W) to (N, planes, H / stride, W / stride)."""
-        out = F.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        return F.relu(out + self.downsample(x))
+        return F.relu(self.branch(x) + self.downsample(x))
 
 
 class Bottleneck(BottleneckBranch):

@@ -42,7 +42,7 @@ class FoldBatchNorm(NodePass):
             node.name,
             node.op,
             Action.BACKWARD,
-            f"{producer.node.op} {producer.node.name} produces its input and nothing else reads it",
+            producer.sole_reason,
             self.name,
             (producer.node.name,),
         )

@@ -17,7 +17,7 @@ from nd_deploy.nd.dialect import CENTRE
 from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
 from nd_deploy.passes.graph import bypass, parameters
 from nd_deploy.passes.linear import Linear, read_producer
-from nd_deploy.passes.reach import Channels, Sink, reach
+from nd_deploy.passes.reach import UNPADDED, Channels, Sink, by_layer, reach
 
 
 class FoldCentre(NodePass):
@@ -41,8 +41,7 @@ class FoldCentre(NodePass):
                 node.name,
                 CENTRE,
                 Action.BACKWARD,
-                f"{producer.node.op} {producer.node.name} produces its input and nothing else "
-                "reads it",
+                producer.sole_reason,
                 self.name,
                 (producer.node.name,),
             )
@@ -57,20 +56,18 @@ class FoldCentre(NodePass):
     def _forward(
         self, graph: gs.Graph, node: gs.Node, shift: np.ndarray, sinks: list[Sink]
     ) -> Decision:
-        biases: dict[int, tuple[Linear, np.ndarray | None]] = {}
-        for sink in sinks:
-            linear, bias = biases.get(id(sink.linear.node), (sink.linear, sink.linear.bias))
-            at = sink.channels
-            folded = fold_shift_forward(linear.weight, bias, shift, at.start, at.inner)
-            biases[id(linear.node)] = (linear, folded)
-        for linear, bias in biases.values():
+        layers = by_layer(sinks)
+        for linear, windows in layers:
+            bias = linear.bias
+            for at in windows:
+                bias = fold_shift_forward(linear.weight, bias, shift, at.start, at.inner)
             linear.write(graph, linear.weight, bias)
         bypass(graph, node)
         return Decision(
             node.name,
             CENTRE,
             Action.FORWARD,
-            "every layer that reads it is linear and reads no zero padding",
+            UNPADDED,
             self.name,
-            tuple(linear.node.name for linear, _ in biases.values()),
+            tuple(linear.node.name for linear, _ in layers),
         )

@@ -51,6 +51,11 @@ class Linear:
         """The tensor that carries the result, bias included."""
         return (self.add or self.node).outputs[0]
 
+    @property
+    def sole_reason(self) -> str:
+        """Why what `read_producer` found it behind may be folded backward into it."""
+        return f"{self.node.op} {self.node.name} produces its input and nothing else reads it"
+
     def write(self, graph: gs.Graph, weight: Array, bias: Array | None) -> None:
         """Put new parameters of the same shapes into the node; a bias of None leaves it alone."""
         if self.node.op == "MatMul":

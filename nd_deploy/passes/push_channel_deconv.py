@@ -23,7 +23,7 @@ from nd_deploy.passes.base import Action, Decision, NodePass, Refusal
 from nd_deploy.passes.channel_map import CHANNEL_DECONV_OPS, read_channel_map
 from nd_deploy.passes.graph import become_sub, bypass
 from nd_deploy.passes.linear import Linear, read_producer
-from nd_deploy.passes.reach import Channels, Sink, reach
+from nd_deploy.passes.reach import UNPADDED, Channels, Sink, by_layer, reach
 
 
 class PushChannelDeconv(NodePass):
@@ -51,24 +51,23 @@ class PushChannelDeconv(NodePass):
         self, graph: gs.Graph, node: gs.Node, channel_map: ChannelMap, sinks: list[Sink]
     ) -> Decision:
         certificates = []
-        for linear, windows in _by_layer(sinks):
+        for linear, windows in by_layer(sinks):
             weight, bias = linear.weight, linear.bias
             for at in windows:
                 weight, bias = fold_forward(weight, bias, channel_map, at.start, at.inner)
             certificates.append(_certify_forward(linear.weight, weight, channel_map, windows))
             linear.write(graph, weight, bias)
         bypass(graph, node)
-        reason = "every layer that reads it is linear and reads no zero padding"
-        into = tuple(linear.node.name for linear, _ in _by_layer(sinks))
+        into = tuple(linear.node.name for linear, _ in by_layer(sinks))
         return Decision(
-            node.name, node.op, Action.FORWARD, reason, self.name, into, tuple(certificates)
+            node.name, node.op, Action.FORWARD, UNPADDED, self.name, into, tuple(certificates)
         )
 
     def _forward_centred(
         self, graph: gs.Graph, node: gs.Node, channel_map: ChannelMap, sinks: list[Sink]
     ) -> Decision:
         certificates = []
-        for linear, windows in _by_layer(sinks):
+        for linear, windows in by_layer(sinks):
             weight = linear.weight
             for at in windows:
                 weight = fold_matrix_forward(weight, channel_map, at.start, at.inner)
@@ -81,7 +80,7 @@ class PushChannelDeconv(NodePass):
             f"Conv {padded} pads with zeros, so D folds into its weight and the mean is "
             "subtracted in front of it"
         )
-        into = (node.name, *(linear.node.name for linear, _ in _by_layer(sinks)))
+        into = (node.name, *(linear.node.name for linear, _ in by_layer(sinks)))
         return Decision(
             node.name, op_type, Action.CENTRED, reason, self.name, into, tuple(certificates)
         )
@@ -104,7 +103,7 @@ class PushChannelDeconv(NodePass):
             node.name,
             node.op,
             Action.BACKWARD,
-            f"{producer.node.op} {producer.node.name} produces its input and nothing else reads it",
+            producer.sole_reason,
             self.name,
             (producer.node.name,),
             (certificate,),
@@ -116,14 +115,6 @@ def _whole_producer(graph: gs.Graph, node: gs.Node) -> Linear | Refusal:
     if isinstance(producer, Linear) and producer.groups > 1:
         return Refusal(f"Conv {producer.node.name} has groups, and D mixes channels across them")
     return producer
-
-
-def _by_layer(sinks: list[Sink]) -> list[tuple[Linear, list[Channels]]]:
-    """Each linear layer once, with every window of its inputs that the channels reach."""
-    layers: dict[int, tuple[Linear, list[Channels]]] = {}
-    for sink in sinks:
-        layers.setdefault(id(sink.linear.node), (sink.linear, []))[1].append(sink.channels)
-    return list(layers.values())
 
 
 def _certify_forward(

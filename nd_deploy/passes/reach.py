@@ -43,6 +43,18 @@ class Sink:
     channels: Channels
 
 
+UNPADDED = "every layer that reads it is linear and reads no zero padding"
+"""Why what commutes with everything on its way may be folded forward whole."""
+
+
+def by_layer(sinks: Sequence[Sink]) -> list[tuple[Linear, list[Channels]]]:
+    """Each linear layer once, with every window of its inputs that the channels reach."""
+    layers: dict[int, tuple[Linear, list[Channels]]] = {}
+    for sink in sinks:
+        layers.setdefault(id(sink.linear.node), (sink.linear, []))[1].append(sink.channels)
+    return list(layers.values())
+
+
 def reach(graph: gs.Graph, tensor: gs.Tensor, channels: Channels) -> list[Sink] | Refusal:
     """Follow `tensor` to the linear layers that read it.
 

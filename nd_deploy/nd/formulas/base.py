@@ -72,9 +72,23 @@ def deconv_of(module: Foreign) -> Any:  # noqa: ANN401
 
 
 def lacks(module: Foreign, names: Sequence[str]) -> str | None:
-    """Say which of these attributes are missing; None if none is."""
+    """Say which of these attributes, or its D before them, are missing; None if none is."""
+    if deconv_of(module) is None:
+        return f"it has no {D_BUFFERS[0]}"
     missing = [name for name in names if not hasattr(module, name)]
     return f"it has no {' or '.join(missing)}" if missing else None
+
+
+def without_bias(mismatch: Callable[[Foreign], str | None]) -> Callable[[Foreign], str | None]:
+    """Narrow a mismatch to modules that have no bias, of which some drop the mean as well."""
+
+    def check(module: Foreign) -> str | None:
+        problem = mismatch(module)
+        if problem is None and module.bias is not None:
+            return "it has a bias; the mean is dropped only where there is none"
+        return problem
+
+    return check
 
 
 def wrong_rank(module: Foreign, **ranks: tuple[int, ...]) -> str | None:
@@ -86,6 +100,16 @@ def wrong_rank(module: Foreign, **ranks: tuple[int, ...]) -> str | None:
             expected = " or ".join(f"{r}-D" for r in allowed)
             return f"{name} is {shape}, not {expected}"
     return None
+
+
+def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """A stride, padding or the like as one number a spatial axis."""
+    return (int(value),) * axes if isinstance(value, int) else tuple(map(int, value))
+
+
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """One value a channel in a shape that broadcasts over x, (N, C, ...)."""
+    return values.reshape(1, -1, *[1] * (x.dim() - 2))
 
 
 def normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:

@@ -17,7 +17,15 @@ from nd_deploy.nd.adapters import (
     ChannelDeconvAdapter,
     ScaledChannelDeconvAdapter,
 )
-from nd_deploy.nd.formulas.base import Foreign, Formula, deconv_of, lacks, normal, wrong_rank
+from nd_deploy.nd.formulas.base import (
+    Foreign,
+    Formula,
+    deconv_of,
+    lacks,
+    normal,
+    per_channel,
+    wrong_rank,
+)
 
 _OF_LEFTOVERS = ("running_mean2", "running_var", "eps")
 
@@ -30,8 +38,6 @@ def _mismatch(module: Foreign) -> str | None:
 
 
 def _buffer_mismatch(module: Foreign, names: Sequence[str]) -> str | None:
-    if deconv_of(module) is None:
-        return "it has no running_deconv"
     return lacks(module, names) or wrong_rank(module, deconv=(2,))
 
 
@@ -54,7 +60,7 @@ def _compute(module: Foreign, x: Tensor) -> Tensor:
     y = torch.empty_like(x)
     for g in range(groups):
         members = torch.arange(features) * groups + g
-        centred = x[:, members] - _per_channel(module.running_mean1, x)
+        centred = x[:, members] - per_channel(module.running_mean1, x)
         y[:, members] = torch.einsum("ef,nf...->ne...", deconv, centred)
     tail = slice(groups * features, None)
     mean, var, eps = _leftovers(module)
@@ -92,7 +98,7 @@ def _affine_mismatch(module: Foreign) -> str | None:
 
 def _affine(module: Foreign, x: Tensor) -> Tensor:
     y = _compute(module, x)
-    return y * _per_channel(module.weight, x) + _per_channel(module.bias, x)
+    return y * per_channel(module.weight, x) + per_channel(module.bias, x)
 
 
 def _affine_adapter(module: Foreign) -> Chain:
@@ -103,10 +109,6 @@ def _affine_adapter(module: Foreign) -> Chain:
 
 def _affine_probes(module: Foreign, generator: torch.Generator) -> list[Tensor]:
     return [normal((2, module.weight.numel(), 3, 2), generator)]
-
-
-def _per_channel(values: Tensor, x: Tensor) -> Tensor:
-    return values.reshape(1, -1, *[1] * (x.dim() - 2))
 
 
 CHANNEL_DECONV = Formula("ChannelDeconv", _mismatch, _compute, _adapter, _probes)

@@ -23,6 +23,9 @@ from nd_deploy.nd.formulas.base import (
     deconv_of,
     lacks,
     normal,
+    per_axis,
+    per_channel,
+    without_bias,
     wrong_rank,
 )
 from nd_deploy.nd.formulas.channels import CHANNEL_DECONV
@@ -102,7 +105,7 @@ def _read(module: Foreign, mean: Tensor) -> Whitened:
     deconv = deconv_of(module)
     features = deconv.shape[-1]
     stride, padding, dilation = (
-        _per_axis(getattr(module, name), axes) for name in ("stride", "padding", "dilation")
+        per_axis(getattr(module, name), axes) for name in ("stride", "padding", "dilation")
     )
     deconv = deconv.view(groups, features, features)
     mean = mean.reshape(groups, features)
@@ -124,8 +127,6 @@ def _from_the_left(module: Foreign) -> Whitened:
 
 
 def _mismatch(module: Foreign) -> str | None:
-    if deconv_of(module) is None:
-        return "it has no running_deconv"
     return (
         lacks(module, ("weight", "bias", "stride", "padding", "dilation", "groups"))
         or wrong_rank(module, weight=(3, 4), deconv=(2, 3))
@@ -157,13 +158,6 @@ def _mean_mismatch(module: Foreign) -> str | None:
     if tuple(mean.shape) not in ((features,), (features, 1)):
         return f"running_mean is {tuple(mean.shape)}, not ({features},) or ({features}, 1)"
     return None
-
-
-def _no_bias(module: Foreign) -> str | None:
-    problem = _mean_mismatch(module)
-    if problem is None and module.bias is not None:
-        return "it has a bias; the mean is dropped only where there is none"
-    return problem
 
 
 def _no_mean(module: Foreign) -> str | None:
@@ -220,7 +214,7 @@ def _channel_mean(
         return spread(shared, module.weight.shape[1] // shared.numel())
 
     def subtract(module: Foreign, x: Tensor) -> Tensor:
-        return x - mean(module).view(1, -1, *[1] * (x.dim() - 2))
+        return x - per_channel(mean(module), x)
 
     return Stage("centre", mismatch, subtract, lambda module: CentreAdapter(mean(module)))
 
@@ -243,14 +237,10 @@ _FAST_DECONV = _form("FastDeconv", _mean_mismatch, _centred)
 CONVOLUTIONS: Sequence[Formula] = (
     _FAST_DECONV,
     # Forks and early versions disagree on bias=None: some drop the mean along with the bias.
-    _form("FastDeconv without mean", _no_bias, _uncentred),
+    _form("FastDeconv without mean", without_bias(_mean_mismatch), _uncentred),
     *(behind(norm, _FAST_DECONV, f"{norm.name} and FastDeconv") for norm in SAMPLE_NORMS),
     _V0,
     behind(_CONSECUTIVE_MEAN, _EARLY, "FastDeconv of May 2019, mean before padding"),
     behind(_ALTERNATING_MEAN, _EARLY, "FastDeconv of July 2019, mean before padding"),
     behind(_CHILD, _FAST_DECONV, "DeConv2d, channels first"),
 )
-
-
-def _per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    return (int(value),) * axes if isinstance(value, int) else tuple(map(int, value))

@@ -15,14 +15,13 @@ from nd_deploy.nd.formulas.base import (
     deconv_of,
     lacks,
     normal,
+    without_bias,
     wrong_rank,
 )
 from nd_deploy.nd.formulas.norms import FEATURE_NORMS
 
 
 def _mismatch(module: Foreign) -> str | None:
-    if deconv_of(module) is None:
-        return "it has no running_deconv"
     problem = lacks(module, ("weight", "bias", "running_mean")) or wrong_rank(
         module, weight=(2,), running_mean=(1,), deconv=(2,)
     )
@@ -31,13 +30,6 @@ def _mismatch(module: Foreign) -> str | None:
             f"F = {deconv_of(module).shape[0]} does not divide "
             f"{module.weight.shape[1]} input features"
         )
-    return problem
-
-
-def _no_bias(module: Foreign) -> str | None:
-    problem = _mismatch(module)
-    if problem is None and module.bias is not None:
-        return "it has a bias; the mean is dropped only where there is none"
     return problem
 
 
@@ -66,6 +58,10 @@ _DELINEAR = _form("Delinear", _mismatch, lambda module: module.running_mean)
 LINEARS: Sequence[Formula] = (
     _DELINEAR,
     # Two semantics of bias=None stand in the authors' own repository.
-    _form("Delinear without mean", _no_bias, lambda module: torch.zeros_like(module.running_mean)),
+    _form(
+        "Delinear without mean",
+        without_bias(_mismatch),
+        lambda module: torch.zeros_like(module.running_mean),
+    ),
     *(behind(norm, _DELINEAR, f"{norm.name} and Delinear") for norm in FEATURE_NORMS),
 )

@@ -15,6 +15,7 @@ from nd_deploy.nd.formulas.base import (
     deconv_of,
     lacks,
     normal,
+    per_axis,
     wrong_rank,
 )
 from nd_deploy.nd.formulas.norms import SAMPLE_NORMS
@@ -23,8 +24,6 @@ _GEOMETRY = ("stride", "padding", "dilation", "output_padding")
 
 
 def _mismatch(module: Foreign) -> str | None:
-    if deconv_of(module) is None:
-        return "it has no running_deconv"
     if not getattr(module, "transposed", hasattr(module, "output_padding")):
         return "its convolution is not transposed"
     return (
@@ -49,7 +48,7 @@ def _compute(module: Foreign, x: Tensor) -> Tensor:
     """Add up output patches, whitened with the taps in the order of a plain convolution."""
     weight, deconv = module.weight, deconv_of(module)
     kernel = tuple(weight.shape[2:])
-    stride, padding, dilation, extra = (_pair(getattr(module, name)) for name in _GEOMETRY)
+    stride, padding, dilation, extra = (per_axis(getattr(module, name), 2) for name in _GEOMETRY)
     rows = weight.flip(2, 3).reshape(weight.shape[0], deconv.shape[0], -1)
     patches = torch.einsum("nchw,cfs->nfshw", x, rows)
     whitened = torch.einsum("nfshw,fe->neshw", patches, deconv)
@@ -67,7 +66,7 @@ def _compute(module: Foreign, x: Tensor) -> Tensor:
 
 
 def _adapter(module: Foreign) -> FastDeconvTransposeAdapter:
-    stride, padding, dilation, extra = (_pair(getattr(module, name)) for name in _GEOMETRY)
+    stride, padding, dilation, extra = (per_axis(getattr(module, name), 2) for name in _GEOMETRY)
     return FastDeconvTransposeAdapter(
         module.weight,
         module.bias,
@@ -82,13 +81,6 @@ def _adapter(module: Foreign) -> FastDeconvTransposeAdapter:
 
 def _probes(module: Foreign, generator: torch.Generator) -> list[Tensor]:
     return [normal((2, module.weight.shape[0], 4, 5), generator)]
-
-
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    if isinstance(value, int):
-        return (value, value)
-    first, second = value
-    return (int(first), int(second))
 
 
 _TRANSPOSED = Formula("DeconvTransposed", _mismatch, _compute, _adapter, _probes)
