@@ -2,41 +2,23 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from small_networks import small_network, trained
 from torch import nn
 
 import nd_deploy
 from nd_deploy.errors import ExportError, UnsupportedLayerError
 from nd_deploy.exporter import trace
 from nd_deploy.nd import dialect
-from nd_deploy.nd.layers import ChannelDeconv, Delinear, FastDeconv
+from nd_deploy.nd.layers import ChannelDeconv, FastDeconv
 from nd_deploy.nd.recognise import recognise
 from nd_deploy.nd.twin import float64_twin
 from nd_deploy.passes.model import split_parameters
 from nd_deploy.runtime.reference import ReferenceRunner
 
 
-def trained(network, *shape, steps=5):
-    """The network after a few training steps on random inputs, in eval mode."""
-    generator = torch.Generator().manual_seed(3)
-    for _ in range(steps):
-        network(torch.randn(8, *shape, generator=generator))
-    return network.eval()
-
-
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    layers = nn.Sequential(
-        FastDeconv(3, 8, 3, padding=1),
-        nn.ReLU(),
-        FastDeconv(8, 8, 3, stride=2, padding=1, groups=8),
-        nn.ReLU(),
-        ChannelDeconv(3),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        Delinear(8, 5),
-    )
-    return trained(layers, 3, 9, 11)
+    return small_network().eval()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +101,7 @@ def float64_error(network, inputs):
 def test_batch_norm_is_exact_in_float64_though_onnx_keeps_its_epsilon_in_float32():
     torch.manual_seed(1)
     layers = nn.Sequential(nn.BatchNorm2d(3, eps=1e-3), nn.ReLU(), FastDeconv(3, 4, 3))
-    network = trained(layers, 3, 8, 8, steps=2)
+    network = trained(layers, (3, 8, 8), steps=2).eval()
     network[0].running_var.fill_(1e-4)
     assert float64_error(network, torch.randn(2, 3, 8, 8)) < 1e-13
 
@@ -164,7 +146,7 @@ def test_a_parameter_that_another_module_reads_is_exported():
 def test_a_shared_layer_is_exported_at_each_place_under_its_own_name():
     torch.manual_seed(2)
     layer = FastDeconv(4, 4, 3, padding=1)
-    network = trained(nn.Sequential(layer, nn.ReLU(), layer), 4, 7, 7)
+    network = trained(nn.Sequential(layer, nn.ReLU(), layer), (4, 7, 7)).eval()
     model = nd_deploy.export(network, torch.zeros(2, 4, 7, 7))
     assert [node.name for node in model.graph.node if node.domain] == ["0", "0_1"]
     x = torch.randn(2, 4, 7, 7)
@@ -172,7 +154,7 @@ def test_a_shared_layer_is_exported_at_each_place_under_its_own_name():
 
 
 def test_the_network_may_be_an_nd_layer_itself():
-    layer = trained(FastDeconv(4, 4, 3, padding=1), 4, 7, 7)
+    layer = trained(FastDeconv(4, 4, 3, padding=1), (4, 7, 7)).eval()
     model = nd_deploy.export(layer, torch.zeros(2, 4, 7, 7))
     assert [node.name for node in model.graph.node] == ["network"]
 
