@@ -15,7 +15,6 @@ from nd_deploy.nd.ops import (
     DELINEAR,
     FAST_DECONV,
     FAST_DECONV_TRANSPOSE,
-    TRANSPOSE_ATTRIBUTES,
 )
 
 
@@ -36,6 +35,34 @@ def _infer_linear(context: shape_inference.InferenceContext) -> None:
 
 
 def _infer_conv(context: shape_inference.InferenceContext) -> None:
+    def size(i: int, before: int, stride: int, reach: int, padding: int) -> int:
+        return (before + padding - reach) // stride + 1
+
+    _infer_window(context, FAST_DECONV, size)
+
+
+def _infer_transpose(context: shape_inference.InferenceContext) -> None:
+    extra = _ints(context, "output_padding")
+
+    def size(i: int, before: int, stride: int, reach: int, padding: int) -> int:
+        return (before - 1) * stride + reach + extra[i] - padding
+
+    _infer_window(context, FAST_DECONV_TRANSPOSE, size)
+
+
+def _infer_window(
+    context: shape_inference.InferenceContext,
+    op: str,
+    size: Callable[[int, int, int, int, int], int],
+) -> None:
+    """Infer what a window makes of each spatial axis.
+
+    Args:
+        context: of the node.
+        op: its type.
+        size: (axis, size before, stride, how far the kernel reaches, padding of both sides) to
+            the size after.
+    """
     output = context.get_input_type(0)
     if output is None:
         return
@@ -44,34 +71,17 @@ def _infer_conv(context: shape_inference.InferenceContext) -> None:
     sizes = {len(kernel), len(strides), len(dilations), len(pads) / 2}
     if sizes != {len(dims) - 2 if dims else len(kernel)}:
         raise shape_inference.InferenceError(
-            f"{FAST_DECONV} has an input of {len(dims)} axes, kernel_shape {kernel}, "
+            f"{op} has an input of {len(dims)} axes, kernel_shape {kernel}, "
             f"strides {strides}, pads {pads} and dilations {dilations}"
         )
     if dims:
         dims[1].CopyFrom(_outputs(context))
     for i, dim in enumerate(dims[2:]):
-        size = dim.dim_value
+        before = dim.dim_value
         dim.Clear()
-        if size:
+        if before:
             reach = dilations[i] * (kernel[i] - 1) + 1
-            padded = size + pads[i] + pads[i + len(kernel)]
-            dim.dim_value = (padded - reach) // strides[i] + 1
-    context.set_output_type(0, output)
-
-
-def _infer_transpose(context: shape_inference.InferenceContext) -> None:
-    output = context.get_input_type(0)
-    if output is None:
-        return
-    dims = output.tensor_type.shape.dim
-    kernel, strides, pads, dilations, extra = (_ints(context, n) for n in TRANSPOSE_ATTRIBUTES)
-    for i, dim in enumerate(dims[2:]):
-        size = dim.dim_value
-        dim.Clear()
-        if size:
-            reach = dilations[i] * (kernel[i] - 1) + 1
-            cut = pads[i] + pads[i + len(kernel)]
-            dim.dim_value = (size - 1) * strides[i] + reach + extra[i] - cut
+            dim.dim_value = size(i, before, strides[i], reach, pads[i] + pads[i + len(kernel)])
     context.set_output_type(0, output)
 
 
