@@ -1,58 +1,14 @@
-"""One home for optional imports and for what differs between the versions of a dependency."""
+"""What differs between the builds and versions of ONNX Runtime."""
 
 import contextlib
-import importlib
-import importlib.metadata
 import sys
 from types import ModuleType
 
+from nd_deploy.compat.packages import require, version_of
 from nd_deploy.errors import MissingDependencyError
 
 _ORT_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _ORT_REPAIR = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'nd-deploy[{extra}]'"
-
-
-def require(module: str, extra: str) -> ModuleType:
-    """Import an optional dependency.
-
-    Args:
-        module: the module's dotted name.
-        extra: the extra of nd-deploy that installs it.
-
-    Returns:
-        The module.
-
-    Raises:
-        MissingDependencyError: it is not installed, or its installation is broken.
-    """
-    install = f"pip install 'nd-deploy[{extra}]'"
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        absent = error.name is not None and f"{module}.".startswith(f"{error.name}.")
-        if absent:
-            raise MissingDependencyError(
-                f"`{module}` is not installed", f"install it: {install}"
-            ) from None
-        cause: Exception = error
-    except Exception as error:  # a broken wheel raises anything, from OSError to AttributeError
-        cause = error
-    raise MissingDependencyError(
-        f"`{module}` is installed but cannot be imported: {type(cause).__name__}: {cause}",
-        f"repair the installation: {install.replace('install', 'install --force-reinstall')}",
-    ) from cause
-
-
-def torch() -> ModuleType:
-    """Import PyTorch.
-
-    Returns:
-        The module `torch`.
-
-    Raises:
-        MissingDependencyError: PyTorch is absent or broken.
-    """
-    return require("torch", "export")
 
 
 def onnxruntime() -> ModuleType:
@@ -100,17 +56,10 @@ def onnxruntime_conflict() -> str | None:
     Returns:
         The conflict and the command that ends it, or None.
     """
-    versions = [version for name in _ORT_DISTRIBUTIONS if (version := _version_of(name))]
+    versions = [version for name in _ORT_DISTRIBUTIONS if (version := version_of(name))]
     if len(versions) < len(_ORT_DISTRIBUTIONS):
         return None
     return (
         f"onnxruntime {versions[0]} and onnxruntime-gpu {versions[1]} are installed together and "
         f"overwrite each other; install one of the two: {_ORT_REPAIR.format(extra='gpu')}"
     )
-
-
-def _version_of(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -1,0 +1,1 @@
+"""Builds TensorRT and TensorRT-RTX engines, and runs them."""
