@@ -1,7 +1,8 @@
 """The ND dialect: ONNX ops of domain "nd_deploy", one for each place where D can stand.
 
 Every op has a function body in standard ops, so that any runtime with model-local functions runs
-an unfolded network as it is.
+an unfolded network as it is. Ops that the TensorRT plugin library has say so on their nodes: with
+these two attributes TensorRT takes the plugin where it is registered, and the body where not.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from nd_deploy.nd.ops import (
     FAST_DECONV_TRANSPOSE,
     OPS,
     VERSION,
+    WITH_RELU,
     Op,
 )
 
@@ -36,23 +38,34 @@ __all__ = [
     "FAST_DECONV",
     "FAST_DECONV_TRANSPOSE",
     "OPS",
+    "PLUGIN_ATTRIBUTES",
     "VERSION",
+    "WITH_RELU",
     "Op",
     "attach_functions",
+    "dialect_nodes",
+    "mark_for_plugins",
     "register_schemas",
 ]
+
+# Names and values that TensorRT's parser looks for.
+PLUGIN_ATTRIBUTES = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
+
+_FLOATS = ["tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bfloat16)"]
 
 
 def attach_functions(model: onnx.ModelProto) -> None:
     """Give `model` a function body for every dialect op that it uses, and no other.
+
+    Its nodes say where TensorRT finds the plugin, for the ops that have one.
 
     Args:
         model: changed in place; its import of the dialect is added or removed to match.
     """
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     foreign = [f for f in model.functions if f.domain != DOMAIN]
-    nodes = _with_nested([*model.graph.node, *(node for f in foreign for node in f.node)])
-    used = sorted({node.op_type for node in nodes if node.domain == DOMAIN})
+    mark_for_plugins(model)
+    used = sorted({node.op_type for node in dialect_nodes(model)})
     del model.functions[:]
     model.functions.extend([*foreign, *(OPS[name].function(opset) for name in used)])
     imports = [o for o in model.opset_import if o.domain != DOMAIN]
@@ -60,6 +73,27 @@ def attach_functions(model: onnx.ModelProto) -> None:
     model.opset_import.extend(imports)
     if used:
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
+
+
+def dialect_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The dialect's nodes of a model: in its graph, in subgraphs, in other people's functions."""
+    foreign = [node for f in model.functions if f.domain != DOMAIN for node in f.node]
+    for node in _with_nested([*model.graph.node, *foreign]):
+        if node.domain == DOMAIN:
+            yield node
+
+
+def mark_for_plugins(model: onnx.ModelProto) -> None:
+    """Say on every node whose op the plugin library has where TensorRT finds it, in place."""
+    for node in dialect_nodes(model):
+        if not OPS[node.op_type].plugin:
+            continue
+        known = {attribute.name for attribute in node.attribute}
+        node.attribute.extend(
+            onnx.helper.make_attribute(name, value)
+            for name, value in PLUGIN_ATTRIBUTES.items()
+            if name not in known
+        )
 
 
 def _with_nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
@@ -80,20 +114,25 @@ def register_schemas() -> None:
 
 
 def _schema(op: Op) -> defs.OpSchema:
-    kinds = dict.fromkeys(op.attributes, defs.OpSchema.AttrType.INTS)
-    if "group" in kinds:
-        kinds["group"] = defs.OpSchema.AttrType.INT
+    kinds = {name: defs.OpSchema.AttrType(op.kind(name)) for name in op.attributes}
+    (x, meaning), *statistics = op.inputs
     return defs.OpSchema(
         op.name,
         DOMAIN,
         VERSION,
         op.doc,
-        inputs=[defs.OpSchema.FormalParameter(name, "T", doc) for name, doc in op.inputs],
-        outputs=[defs.OpSchema.FormalParameter("y", "T", "what the layer computes")],
-        type_constraints=[
-            ("T", ["tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bfloat16)"], "")
+        inputs=[
+            defs.OpSchema.FormalParameter(x, "T", meaning),
+            *(defs.OpSchema.FormalParameter(name, "S", doc) for name, doc in statistics),
         ],
+        outputs=[defs.OpSchema.FormalParameter(name, "T", doc) for name, doc in op.outputs],
+        type_constraints=[(name, _FLOATS, "") for name in ("TS" if statistics else "T")],
         attributes=[
-            defs.OpSchema.Attribute(name, kind, required=True) for name, kind in kinds.items()
+            *(defs.OpSchema.Attribute(n, kind, required=True) for n, kind in kinds.items()),
+            *(
+                defs.OpSchema.Attribute(n, defs.OpSchema.AttrType.STRING, required=False)
+                for n in PLUGIN_ATTRIBUTES
+                if op.plugin
+            ),
         ],
     )

@@ -11,6 +11,8 @@ from nd_deploy.nd.ops import (
     CENTRE,
     CHANNEL_DECONV,
     CHANNEL_DECONV_LEFTOVER,
+    CHANNEL_DECONV_LEFTOVER_RELU,
+    CHANNEL_DECONV_RELU,
     CONV_ATTRIBUTES,
     DELINEAR,
     FAST_DECONV,
@@ -102,6 +104,8 @@ INFERENCE: dict[str, Callable[[shape_inference.InferenceContext], None]] = {
     FAST_DECONV_TRANSPOSE: _infer_transpose,
     DELINEAR: _infer_linear,
     CHANNEL_DECONV: _infer_same_shape,
+    CHANNEL_DECONV_RELU: _infer_same_shape,
     CHANNEL_DECONV_LEFTOVER: _infer_same_shape,
+    CHANNEL_DECONV_LEFTOVER_RELU: _infer_same_shape,
     CENTRE: _infer_same_shape,
 }

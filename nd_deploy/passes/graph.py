@@ -95,7 +95,7 @@ def become_sub(graph: gs.Graph, node: gs.Node, centre: NDArray[np.floating]) -> 
     name = free_name(graph.tensors(), f"{node.name}.centre")
     constant = gs.Constant(name, centre.reshape(-1, *([1] * positions)))
     node.inputs = [node.inputs[0], constant]
-    node.op, node.domain = "Sub", None
+    node.op, node.domain, node.attrs = "Sub", None, {}
 
 
 def bypass(graph: gs.Graph, node: gs.Node) -> None:

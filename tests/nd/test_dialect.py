@@ -6,12 +6,23 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from numpy_layers import patches
 from onnx import defs, numpy_helper, parser
 
-from nd_deploy.nd.dialect import DOMAIN, OPS, VERSION, attach_functions, register_schemas
+from nd_deploy.nd.dialect import (
+    DOMAIN,
+    OPS,
+    PLUGIN_ATTRIBUTES,
+    VERSION,
+    WITH_RELU,
+    attach_functions,
+    dialect_nodes,
+    register_schemas,
+)
 from nd_deploy.runtime.reference import ReferenceRunner
 
+CPU = "CPUExecutionProvider"
 HEADER = '<ir_version: 10, opset_import: ["": {opset}, "nd_deploy": 1]>\n'
 GEOMETRY = "kernel_shape=[3,2], strides=[2,1], pads=[1,0,2,1], dilations=[1,2]"
 CALLS = {
@@ -146,6 +157,28 @@ def test_leftover_channels_share_one_mean_and_scale(channels):
     check(call, parameters, defined, normal(0, 4, channels), x="N,C", y="N,C")
 
 
+@pytest.mark.parametrize("op", WITH_RELU)
+def test_an_activation_behind_a_whitening_op_is_part_of_an_op_of_its_own(op):
+    parameters = {
+        "mean": normal(2, 3),
+        "deconv": normal(3, 3, 3),
+        "leftover_mean": normal(4, 1),
+        "leftover_scale": normal(5, 1) ** 2 + 0.5,
+    }
+    leftover = op == "NDChannelDeconvLeftover"
+    channels = 8 if leftover else 6
+    if not leftover:
+        parameters = {name: parameters[name] for name in ("mean", "deconv")}
+
+    def defined(x, mean, deconv, leftover_mean=(0.0,), leftover_scale=(1.0,)):
+        return np.maximum(
+            whitened_channels(x, mean, deconv, leftover_mean[0], leftover_scale[0]), 0
+        )
+
+    call = CALLS[op].replace(op, WITH_RELU[op])
+    check(call, parameters, defined, normal(0, 2, channels, 3, 4), normal(1, 1, channels, 2, 2))
+
+
 def whitened_channels(x, mean, deconv, leftover_mean, leftover_scale):
     """Block g holds the channels g, g + G, g + 2 G, ..."""
     features, groups = len(mean), x.shape[1] // len(mean)
@@ -163,8 +196,9 @@ def test_schemas_are_registered_once_with_their_inputs_and_attributes():
     for op in OPS.values():
         schema = defs.get_schema(op.name, VERSION, DOMAIN)
         assert [i.name for i in schema.inputs] == [name for name, _ in op.inputs]
-        assert set(schema.attributes) == set(op.attributes)
-        assert all(attribute.required for attribute in schema.attributes.values())
+        required = {a.name for a in schema.attributes.values() if a.required}
+        assert required == set(op.attributes)
+        assert set(schema.attributes) - required == (set(PLUGIN_ATTRIBUTES) if op.plugin else set())
 
 
 def inferred(call, x, weight="8,4,3,2"):
@@ -241,6 +275,39 @@ def test_only_the_ops_in_use_get_a_body_against_the_models_own_opset(opset):
     assert functions(proto) == [(DOMAIN, "NDChannelDeconv")]
     assert [(o.domain, o.version) for o in proto.functions[0].opset_import] == [("", opset)]
     assert imports(proto) == {"": opset, DOMAIN: VERSION}
+
+
+def test_nodes_say_where_tensorrt_finds_their_plugin_once():
+    parameters = {"mean": normal(0, 2), "deconv": normal(1, 2, 2)}
+    proto = model(CALLS["NDChannelDeconv"], parameters, x="N,4", y="N,4")
+    attach_functions(proto)
+    (node,) = dialect_nodes(proto)
+    found = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    assert found == {"plugin_namespace": b"nd_deploy", "plugin_version": b"1"}
+    assert len(node.attribute) == 2
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_narrow_networks_are_whitened_in_float32_and_rounded_once(kind):
+    mean, deconv = normal(2, 2).astype(np.float32), normal(3, 2, 2).astype(np.float32)
+    text = f"""{HEADER.format(opset=18)}
+        network (float[N,4,H,W] image) => (float[N,4,H,W] whitened) {{
+            x = Cast <to: int = {getattr(onnx.TensorProto, kind.upper())}> (image)
+            {CALLS["NDChannelDeconv"]}
+            whitened = Cast <to: int = 1> (y)
+        }}"""
+    proto = parser.parse_model(text)
+    for name, array in (("mean", mean), ("deconv", deconv)):
+        proto.graph.initializer.append(numpy_helper.from_array(array, name))
+    attach_functions(proto)
+    onnx.checker.check_model(proto, full_check=True)
+    image = (normal(0, 2, 4, 3, 3) + 30).astype(np.float16)
+    x = torch.from_numpy(image).to(getattr(torch, kind))
+    y = whitened_channels(x.double().numpy(), mean.astype(float), deconv.astype(float), 0.0, 1.0)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=[CPU])
+    (found,) = session.run(None, {"image": image.astype(np.float32)})
+    unit = float(torch.finfo(getattr(torch, kind)).eps) / 2
+    assert np.all(np.abs(found - y) <= unit * np.abs(y) + 1e-5)
 
 
 def test_attaching_again_follows_what_is_left_in_the_graph():
