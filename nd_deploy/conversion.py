@@ -17,7 +17,7 @@ from nd_deploy.bundle import (
     check_output,
     new_bundle,
 )
-from nd_deploy.errors import ParityError
+from nd_deploy.errors import InputError, ParityError
 from nd_deploy.explain.network import spectra_of
 from nd_deploy.explain.record import to_arrays
 from nd_deploy.exporter import trace
@@ -29,10 +29,11 @@ from nd_deploy.parity.other_sizes import OtherSize, check_other_sizes, record_ot
 from nd_deploy.parity.record import record_reference
 from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate, ParityReport
-from nd_deploy.passes.base import Decision
+from nd_deploy.passes.base import Decision, Pass
 from nd_deploy.passes.model import narrow, store, to_model
-from nd_deploy.passes.pipeline import run_on_graph
+from nd_deploy.passes.pipeline import PLUGIN, passes_for, run_on_graph
 from nd_deploy.preprocess import Preprocessing
+from nd_deploy.targets import Target, find_target, fit
 
 # Outputs of a network whose statistics have settled stay far below this.
 _UNSETTLED = 1e6
@@ -49,6 +50,8 @@ def convert(
     labels: Sequence[str] | None = None,
     dynamic_batch: bool = True,
     dynamic_spatial: bool = False,
+    target: str = "portable",
+    whitening: str = "conv",
     keep_unfolded: bool = False,
     overwrite: bool = False,
     seed: int | None = None,
@@ -68,6 +71,10 @@ def convert(
         labels: names of the classes, in order.
         dynamic_batch: let the model take any batch.
         dynamic_spatial: let it take any image size.
+        target: the kind of host that the model is for: "portable", "tensorrt", "tensorrt<=10.6",
+            "ort-tensorrt" or "inlined"; see `nd_deploy.targets`.
+        whitening: what becomes of a ChannelDeconv that no other layer takes: "conv" for a 1x1
+            convolution, "plugin" for the op of the TensorRT plugin.
         keep_unfolded: keep the model before folding in the bundle, so that the fold gate can be
             run again without PyTorch.
         overwrite: replace a bundle at `output`.
@@ -81,12 +88,13 @@ def convert(
     Raises:
         UnsupportedLayerError: an ND layer computes no known formula, or holds NaN.
         InputError: the network rejects `example_input`, or has another number of classes than
-            there are labels.
+            there are labels; `target` or `whitening` is unknown, or they do not go together.
         ExportError: the network cannot be traced, or its trace holds at the example's size alone.
         ParityError: a parity gate failed; nothing is written.
         BundleError: `output` cannot be written.
     """
     check_output(Path(output), overwrite)
+    host, passes = _placement(target, whitening)
     if isinstance(module, nn.DataParallel):
         # It hands its inputs to GPUs, and the copies to work on are on the CPU.
         module = module.module
@@ -106,9 +114,9 @@ def convert(
         if keep_unfolded:
             draft.save(store(graph), UNFOLDED)
         report("folding")
-        decisions, gates = _fold(graph, reference, other_sizes)
+        decisions, gates = _fold(graph, passes, reference, other_sizes)
         report("proving the result equal")
-        trial = _save(graph, decisions, draft)
+        trial = _save(graph, decisions, host, draft)
         del graph
         release_freed_memory(collect=True)
         backend, outputs = backend_gate(trial, reference)
@@ -128,17 +136,33 @@ def convert(
             checkpoint=checkpoint,
             seed=seed,
             command=command,
+            target=host.name,
         )
 
 
+def _placement(target: str, whitening: str) -> tuple[Target, Sequence[Pass]]:
+    """Who the model is for, and the passes that make it."""
+    host = find_target(target)
+    if whitening == PLUGIN and not host.takes_plugins:
+        raise InputError(
+            f"the target {host.name} has standard ops alone, and whitening is to be left to the "
+            "plugin",
+            "choose another target, or whitening by a 1x1 convolution (--whitening conv)",
+        )
+    return host, passes_for(whitening)
+
+
 def _fold(
-    graph: gs.Graph, reference: Reference, other_sizes: Sequence[OtherSize]
+    graph: gs.Graph,
+    passes: Sequence[Pass],
+    reference: Reference,
+    other_sizes: Sequence[OtherSize],
 ) -> tuple[list[Decision], list[Gate]]:
     """Fold a graph, cast it, and pass the gates that need no runtime."""
     unfolded = graph.copy()  # of the nodes alone: parameters are shared
     # A weight that overflows is for the gates to find; numpy's warning would not name the layer.
     with np.errstate(over="ignore", invalid="ignore"):
-        decisions = run_on_graph(graph)
+        decisions = run_on_graph(graph, passes)
         gates = [fold_gate(graph, unfolded, reference)]
         _require(gates)
         check_other_sizes(graph, other_sizes)
@@ -149,12 +173,18 @@ def _fold(
     return decisions, gates
 
 
-def _save(graph: gs.Graph, decisions: Sequence[Decision], draft: BundleDraft) -> Path:
-    """Write the model from a graph that is used up, and a copy for the runtime to try."""
+def _save(
+    graph: gs.Graph, decisions: Sequence[Decision], target: Target, draft: BundleDraft
+) -> Path:
+    """Write the model from a graph that is used up, and a copy for the runtime to try.
+
+    The copy has bodies for what the target's own plugins compute, so that it runs here.
+    """
     model = to_model(graph, decisions)
     release_freed_memory()
-    draft.save(model)
-    return draft.save_to_try(model)
+    trial = draft.save_to_try(model)
+    draft.save(fit(model, target))
+    return trial
 
 
 def _named(example_input: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:

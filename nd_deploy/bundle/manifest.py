@@ -66,6 +66,9 @@ class Manifest:
         created: when, in UTC.
         nodes_left: how many nodes of each op type the model has.
         nd_layers: how many ND layers the network had.
+        target: the kind of host that the model is written for; see `nd_deploy.targets`.
+        batch_dependent: whether outputs depend on what else is in the batch, because layers whiten
+            by the statistics of the batch.
         schema_version: of this record.
     """
 
@@ -83,6 +86,8 @@ class Manifest:
     created: str
     nodes_left: dict[str, int]
     nd_layers: int
+    target: str = "portable"
+    batch_dependent: bool = False
     schema_version: int = SCHEMA_VERSION
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,6 +102,7 @@ class Manifest:
         Raises:
             ValueError: a field is missing or of another type.
         """
+        fields = {"target": "portable", "batch_dependent": False, **fields}
         preprocessing = _optional(fields, "preprocessing", dict)
         labels = _optional(fields, "labels", list)
         return cls(
@@ -114,6 +120,8 @@ class Manifest:
             created=_required(fields, "created", str),
             nodes_left=_required(fields, "nodes_left", dict),
             nd_layers=_required(fields, "nd_layers", int),
+            target=_required(fields, "target", str),
+            batch_dependent=_flag(fields, "batch_dependent"),
             schema_version=_required(fields, "schema_version", int),
         )
 
@@ -176,6 +184,13 @@ def _required(fields: Mapping[str, Any], name: str, kind: type[T]) -> T:
     value = fields.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}, and not {kind.__name__}")
+    return value
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}, and not true or false")
     return value
 
 

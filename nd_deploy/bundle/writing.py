@@ -112,7 +112,7 @@ class BundleDraft:
             labels: the names of the classes, where known.
             checkpoint: name, sha256, format and arch of the weights' file.
             **optional: `preprocessing` of images, `seed` of the parity inputs and the `command`
-                line, where known.
+                line, where known; `target` and `batch_dependent` where they are not the usual.
 
         Returns:
             The bundle as it will lie at `output`.

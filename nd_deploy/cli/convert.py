@@ -53,6 +53,22 @@ _WARNINGS = 5
 @settings_option
 @click.option("--dynamic-spatial", is_flag=True, help="Leave height and width open.")
 @click.option("--static-batch", is_flag=True, help="Fix the batch to --samples, which is then 1.")
+@click.option(
+    "--target",
+    metavar="HOST",
+    default="portable",
+    show_default=True,
+    help="portable, tensorrt, 'tensorrt<=10.6', ort-tensorrt or inlined: who is to read the model. "
+    "It matters only for layers that do not fold.",
+)
+@click.option(
+    "--whitening",
+    type=click.Choice(("conv", "plugin")),
+    default="conv",
+    show_default=True,
+    help="What becomes of a ChannelDeconv that no other layer takes: a 1x1 convolution, or the op "
+    "of the TensorRT plugin.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the bundle that is there.")
 @click.option("--keep-unfolded", is_flag=True, help="Keep the model before folding as well.")
 @click.option("--labels", type=FILE, metavar="FILE", help="The classes' names, one a line.")
@@ -157,6 +173,8 @@ def _convert(
         labels=labels,
         dynamic_batch=not options["static_batch"],
         dynamic_spatial=options["dynamic_spatial"],
+        target=options["target"],
+        whitening=options["whitening"],
         overwrite=options["overwrite"],
         seed=None if options["reference_inputs"] else options["seed"],
         command=shlex.join(["nd-deploy", *sys.argv[1:]]),

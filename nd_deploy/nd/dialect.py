@@ -45,6 +45,7 @@ __all__ = [
     "attach_functions",
     "dialect_nodes",
     "mark_for_plugins",
+    "nodes_of",
     "register_schemas",
 ]
 
@@ -77,9 +78,14 @@ def attach_functions(model: onnx.ModelProto) -> None:
 
 def dialect_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """The dialect's nodes of a model: in its graph, in subgraphs, in other people's functions."""
-    foreign = [node for f in model.functions if f.domain != DOMAIN for node in f.node]
+    return nodes_of(model, DOMAIN)
+
+
+def nodes_of(model: onnx.ModelProto, domain: str) -> Iterator[onnx.NodeProto]:
+    """The nodes of one domain, wherever they are but in that domain's own functions."""
+    foreign = [node for f in model.functions if f.domain != domain for node in f.node]
     for node in _with_nested([*model.graph.node, *foreign]):
-        if node.domain == DOMAIN:
+        if node.domain == domain:
             yield node
 
 
@@ -114,7 +120,7 @@ def register_schemas() -> None:
 
 
 def _schema(op: Op) -> defs.OpSchema:
-    kinds = {name: defs.OpSchema.AttrType(op.kind(name)) for name in op.attributes}
+    kinds = {name: getattr(defs.OpSchema.AttrType, op.kind(name)) for name in op.attributes}
     (x, meaning), *statistics = op.inputs
     return defs.OpSchema(
         op.name,

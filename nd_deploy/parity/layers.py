@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from nd_deploy.nd.dialect import WITH_RELU
 from nd_deploy.parity.measure import backend_budget, relative_error
 from nd_deploy.parity.reference import Reference, sample
 from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
@@ -59,6 +60,8 @@ def compare_layers(
         layer: nodes[name]
         for layer, name in _carriers(decisions).items()
         if layer in reference.layers and name in nodes
+        # The activation that is in such a node is not part of the layer.
+        and nodes[name].op_type not in WITH_RELU.values()
     }
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
@@ -90,7 +93,8 @@ def _carriers(decisions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     carriers = {}
     for decision in decisions:
         action, into = decision["action"], decision["into"]
-        own_output = action in ("folded", "lowered", "kept") and into[0] not in taken_over
+        stands = action in ("folded", "lowered", "plugin", "kept")
+        own_output = stands and into[0] not in taken_over
         if own_output or action == "backward":
             carriers[decision["layer"]] = into[-1]
     return carriers

@@ -27,6 +27,7 @@ class Action(str, Enum):
     CENTRED = "folded forward, mean subtraction kept"
     SUBTRACTED = "kept as a subtraction"
     LOWERED = "lowered to a 1x1 convolution"
+    PLUGIN = "left to the plugin"
     KEPT = "kept as it is"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import onnx
 import onnx_graphsurgeon as gs
 
+from nd_deploy.errors import InputError
 from nd_deploy.nd import dialect
 from nd_deploy.passes.base import Action, Decision, Pass
 from nd_deploy.passes.cleanup import Cleanup
@@ -16,6 +17,7 @@ from nd_deploy.passes.fold_centre import FoldCentre
 from nd_deploy.passes.fold_constants import FoldConstants
 from nd_deploy.passes.fold_delinear import FoldDelinear
 from nd_deploy.passes.fold_fast_deconv import FoldFastDeconv
+from nd_deploy.passes.leave_to_plugin import LeaveToPlugin
 from nd_deploy.passes.lower_centre import LowerCentre
 from nd_deploy.passes.lower_channel_deconv import LowerChannelDeconv
 from nd_deploy.passes.model import load, store
@@ -45,6 +47,25 @@ PASSES: Sequence[Pass] = (
     Cleanup(),
 )
 
+CONV, PLUGIN = "conv", "plugin"
+WHITENINGS = (CONV, PLUGIN)
+"""What becomes of a ChannelDeconv that no other layer takes: a 1x1 Conv, or the plugin's op."""
+
+
+def passes_for(whitening: str) -> Sequence[Pass]:
+    """`PASSES`, with the last resort for a ChannelDeconv as asked: one of `WHITENINGS`.
+
+    Raises:
+        InputError: `whitening` is none of them.
+    """
+    if whitening not in WHITENINGS:
+        raise InputError(
+            f"whitening {whitening!r} is not known", f"choose one of {', '.join(WHITENINGS)}"
+        )
+    if whitening == CONV:
+        return PASSES
+    return [LeaveToPlugin() if isinstance(p, LowerChannelDeconv) else p for p in PASSES]
+
 
 @dataclass(frozen=True)
 class Folded:
@@ -59,20 +80,23 @@ class Folded:
     decisions: Sequence[Decision]
 
 
-def run_passes(model: onnx.ModelProto) -> Folded:
+def run_passes(model: onnx.ModelProto, whitening: str = CONV) -> Folded:
     """Fold a model of the ND dialect, in float64, and cast it once at the end.
 
     Args:
         model: float32, from `nd_deploy.export`; not changed.
+        whitening: what becomes of a ChannelDeconv that no other layer takes, "conv" or "plugin".
 
     Returns:
         The folded model and every decision.
 
     Raises:
         GraphError: the model is not valid ONNX.
+        InputError: `whitening` is neither.
     """
+    passes = passes_for(whitening)
     graph = load(model)
-    decisions = run_on_graph(graph)
+    decisions = run_on_graph(graph, passes)
     return Folded(store(graph, decisions=decisions), decisions)
 
 
@@ -87,14 +111,16 @@ def run_on_graph(graph: gs.Graph, passes: Sequence[Pass] = PASSES) -> list[Decis
         decisions.extend(_explained(decision, refusals) for decision in result.decisions)
         for layer, refusal in result.refusals:
             refusals.setdefault(layer, []).append(refusal.reason)
-    decisions.extend(_kept(graph, refusals))
+    placed = {name for decision in decisions for name in decision.into}
+    decisions.extend(d for d in _kept(graph, refusals) if d.layer not in placed)
     return sorted(decisions, key=lambda decision: order.get(decision.layer, len(order)))
 
 
 def _explained(decision: Decision, refusals: dict[str, list[str]]) -> Decision:
-    """Say of a layer that was lowered why the better places were refused."""
+    """Say of a layer that has a lesser place why the better ones were refused."""
     reasons = refusals.get(decision.layer)
-    if decision.action not in (Action.LOWERED, Action.SUBTRACTED) or not reasons:
+    lesser = (Action.LOWERED, Action.SUBTRACTED, Action.PLUGIN)
+    if decision.action not in lesser or not reasons:
         return decision
     return replace(decision, reason=f"{decision.reason} ({'; '.join(dict.fromkeys(reasons))})")
 

@@ -15,13 +15,7 @@ WHITENING = (("mean", "running mean, (F,)"), ("deconv", "running D, (F, F)"))
 Y = ("y", "what the layer computes")
 
 # Attributes that are no lists of ints.
-_KINDS = {
-    "group": onnx.AttributeProto.INT,
-    "block": onnx.AttributeProto.INT,
-    "n_iter": onnx.AttributeProto.INT,
-    "sampling_stride": onnx.AttributeProto.INT,
-    "eps": onnx.AttributeProto.FLOAT,
-}
+_KINDS = {"group": "INT", "block": "INT", "n_iter": "INT", "sampling_stride": "INT", "eps": "FLOAT"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +55,6 @@ class Op:
             f"{self.name} {attributes} ({inputs}) => ({outputs})\n{{{self.body}}}"
         )
 
-    def kind(self, attribute: str) -> int:
-        """What the values of an attribute are, as a number of onnx.AttributeProto."""
-        return _KINDS.get(attribute, onnx.AttributeProto.INTS)
+    def kind(self, attribute: str) -> str:
+        """What the values of an attribute are, in the words of onnx.AttributeProto."""
+        return _KINDS.get(attribute, "INTS")
