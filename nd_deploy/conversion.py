@@ -22,6 +22,7 @@ from nd_deploy.explain.network import spectra_of
 from nd_deploy.explain.record import to_arrays
 from nd_deploy.exporter import trace
 from nd_deploy.memory import release_freed_memory
+from nd_deploy.nd.batch_statistics import batch_statistics_twin, on_batch_statistics
 from nd_deploy.nd.recognise import recognise
 from nd_deploy.parity.gates import backend_gate, fold_gate, storage_gate
 from nd_deploy.parity.measure import top1_agreement
@@ -35,6 +36,14 @@ from nd_deploy.passes.pipeline import PLUGIN, passes_for, run_on_graph
 from nd_deploy.preprocess import Preprocessing
 from nd_deploy.targets import Target, find_target, fit
 
+RUNNING, BATCH = "running", "batch"
+STATISTICS = (RUNNING, BATCH)
+"""What ND layers whiten by at inference."""
+
+_DEPENDS_ON_BATCH = (
+    "outputs depend on what else is in the batch: do not pad batches, and expect other results at "
+    "other sizes of them"
+)
 # Outputs of a network whose statistics have settled stay far below this.
 _UNSETTLED = 1e6
 
@@ -52,6 +61,7 @@ def convert(
     dynamic_spatial: bool = False,
     target: str = "portable",
     whitening: str = "conv",
+    statistics: str = "running",
     keep_unfolded: bool = False,
     overwrite: bool = False,
     seed: int | None = None,
@@ -75,6 +85,8 @@ def convert(
             "ort-tensorrt" or "inlined"; see `nd_deploy.targets`.
         whitening: what becomes of a ChannelDeconv that no other layer takes: "conv" for a 1x1
             convolution, "plugin" for the op of the TensorRT plugin.
+        statistics: what ND layers whiten by: "running" for the running averages, which fold;
+            "batch" for the statistics of each batch, as in training, computed at inference.
         keep_unfolded: keep the model before folding in the bundle, so that the fold gate can be
             run again without PyTorch.
         overwrite: replace a bundle at `output`.
@@ -86,26 +98,35 @@ def convert(
         The bundle.
 
     Raises:
-        UnsupportedLayerError: an ND layer computes no known formula, or holds NaN.
+        UnsupportedLayerError: an ND layer computes no known formula, holds NaN, or cannot be run
+            on the statistics of the batch.
         InputError: the network rejects `example_input`, or has another number of classes than
-            there are labels; `target` or `whitening` is unknown, or they do not go together.
+            there are labels; `target`, `whitening` or `statistics` is unknown, or they do not go
+            together.
         ExportError: the network cannot be traced, or its trace holds at the example's size alone.
         ParityError: a parity gate failed; nothing is written.
         BundleError: `output` cannot be written.
     """
     check_output(Path(output), overwrite)
     host, passes = _placement(target, whitening)
+    _check_statistics(statistics)
     if isinstance(module, nn.DataParallel):
         # It hands its inputs to GPUs, and the copies to work on are on the CPU.
         module = module.module
     report("recognising the ND layers")
     recognition = recognise(module)
+    by_batch = statistics == BATCH
+    truth = module
+    if by_batch:
+        recognition = on_batch_statistics(module, recognition)
+        truth = batch_statistics_twin(module, recognition)
     report("running PyTorch in float32 and float64")
     inputs = _named(example_input)
-    reference = record_reference(module, recognition, inputs)
+    reference = record_reference(truth, recognition, inputs)
     check_labels(labels, reference.truth[0].shape)
-    other_sizes, unproven = record_other_sizes(module, inputs, dynamic_batch, dynamic_spatial)
-    warnings = [*recognition.warnings, *_unsettled(reference), *unproven]
+    other_sizes, unproven = record_other_sizes(truth, inputs, dynamic_batch, dynamic_spatial)
+    warnings = [*recognition.warnings, *unproven]
+    warnings += [_DEPENDS_ON_BATCH] if by_batch else _unsettled(reference)
     if not recognition.layers:
         warnings.append("the network has no ND layer, so there was nothing to fold")
     report("exporting to the ND dialect")
@@ -130,13 +151,15 @@ def convert(
             warnings=warnings,
             parity=ParityReport(gates, agreement, reference.samples),
             reference=reference.as_arrays(),
-            spectra=to_arrays(spectra_of(module, recognition)),
+            # The spectrum of a running D says nothing of a network that does not read it.
+            spectra=None if by_batch else to_arrays(spectra_of(module, recognition)),
             preprocessing=preprocessing,
             labels=labels,
             checkpoint=checkpoint,
             seed=seed,
             command=command,
             target=host.name,
+            batch_dependent=by_batch,
         )
 
 
@@ -150,6 +173,13 @@ def _placement(target: str, whitening: str) -> tuple[Target, Sequence[Pass]]:
             "choose another target, or whitening by a 1x1 convolution (--whitening conv)",
         )
     return host, passes_for(whitening)
+
+
+def _check_statistics(statistics: str) -> None:
+    if statistics not in STATISTICS:
+        raise InputError(
+            f"statistics {statistics!r} are not known", f"choose one of {', '.join(STATISTICS)}"
+        )
 
 
 def _fold(

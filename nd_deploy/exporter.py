@@ -214,8 +214,15 @@ def _name_nodes(graph: gs.Graph) -> None:
     Reports name nodes, and users know their layers.
     """
     taken = [node.name for node in graph.nodes]
+    computed: dict[int, str] = {}
     for node in graph.nodes:
         layer = node.attrs.pop("layer", None) if node.domain == dialect.DOMAIN else _owner(node)
+        if layer is None:
+            layer = next((computed[id(x)] for x in node.inputs if id(x) in computed), None)
+        elif node.domain == dialect.DOMAIN and len(node.outputs) > 1:
+            # The layer's own node is the one that reads the bias computed here.
+            computed[id(node.outputs[-1])] = layer
+            layer = f"{layer}.statistics" if layer else "statistics"
         if layer is not None:
             node.name = free_name(taken, layer or "network")
             taken.append(node.name)

@@ -69,6 +69,14 @@ _WARNINGS = 5
     help="What becomes of a ChannelDeconv that no other layer takes: a 1x1 convolution, or the op "
     "of the TensorRT plugin.",
 )
+@click.option(
+    "--statistics",
+    type=click.Choice(("running", "batch")),
+    default="running",
+    show_default=True,
+    help="What ND layers whiten by: the running averages, which fold, or each batch's own, which "
+    "are computed at inference and make outputs depend on the batch.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the bundle that is there.")
 @click.option("--keep-unfolded", is_flag=True, help="Keep the model before folding as well.")
 @click.option("--labels", type=FILE, metavar="FILE", help="The classes' names, one a line.")
@@ -175,6 +183,7 @@ def _convert(
         dynamic_spatial=options["dynamic_spatial"],
         target=options["target"],
         whitening=options["whitening"],
+        statistics=options["statistics"],
         overwrite=options["overwrite"],
         seed=None if options["reference_inputs"] else options["seed"],
         command=shlex.join(["nd-deploy", *sys.argv[1:]]),

@@ -84,7 +84,7 @@ def _place(decision: dict[str, Any]) -> str:
 
 def layer_type(op_type: str) -> str:
     """A layer's class in PyTorch, from its op in the dialect."""
-    return op_type.removeprefix("ND").removesuffix("Leftover")
+    return op_type.removeprefix("ND").removesuffix("Leftover").removesuffix("Dynamic")
 
 
 def action_in_words(action: str) -> str:

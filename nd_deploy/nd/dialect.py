@@ -20,6 +20,7 @@ from nd_deploy.nd.ops import (
     CONV_ATTRIBUTES,
     DELINEAR,
     DOMAIN,
+    DYNAMIC_OPS,
     FAST_DECONV,
     FAST_DECONV_TRANSPOSE,
     OPS,
@@ -35,6 +36,7 @@ __all__ = [
     "CONV_ATTRIBUTES",
     "DELINEAR",
     "DOMAIN",
+    "DYNAMIC",
     "FAST_DECONV",
     "FAST_DECONV_TRANSPOSE",
     "OPS",
@@ -48,6 +50,9 @@ __all__ = [
     "nodes_of",
     "register_schemas",
 ]
+
+DYNAMIC = frozenset(op.name for op in DYNAMIC_OPS)
+"""The ops that take their statistics from the batch."""
 
 # Names and values that TensorRT's parser looks for.
 PLUGIN_ATTRIBUTES = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import onnx
 from onnx import shape_inference
 
+from nd_deploy.nd.dynamic_inference import DYNAMIC_INFERENCE
 from nd_deploy.nd.ops import (
     CENTRE,
     CHANNEL_DECONV,
@@ -108,4 +109,5 @@ INFERENCE: dict[str, Callable[[shape_inference.InferenceContext], None]] = {
     CHANNEL_DECONV_LEFTOVER: _infer_same_shape,
     CHANNEL_DECONV_LEFTOVER_RELU: _infer_same_shape,
     CENTRE: _infer_same_shape,
+    **DYNAMIC_INFERENCE,
 }

@@ -28,6 +28,7 @@ class Action(str, Enum):
     SUBTRACTED = "kept as a subtraction"
     LOWERED = "lowered to a 1x1 convolution"
     PLUGIN = "left to the plugin"
+    BATCH = "whitened by each batch's statistics"
     KEPT = "kept as it is"
 
 

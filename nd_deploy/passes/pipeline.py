@@ -127,26 +127,28 @@ def _explained(decision: Decision, refusals: dict[str, list[str]]) -> Decision:
 
 def _kept(graph: gs.Graph, refusals: dict[str, list[str]]) -> list[Decision]:
     return [
-        Decision(
-            node.name,
-            node.op,
-            Action.KEPT,
-            "; ".join(dict.fromkeys(refusals.get(node.name, ["no pass looked at it"]))),
-            "pipeline",
-            (node.name,),
-        )
+        _left(node, "; ".join(dict.fromkeys(refusals.get(node.name, ["no pass looked at it"]))))
         for node in graph.nodes
         if node.domain == dialect.DOMAIN
     ] + [
-        Decision(
-            node.name,
-            node.op,
-            Action.KEPT,
-            "no pass looks into subgraphs",
-            "pipeline",
-            (node.name,),
-        )
+        _left(node, "no pass looks into subgraphs")
         for subgraph in graph.subgraphs(recursive=True)
         for node in subgraph.nodes
         if node.domain == dialect.DOMAIN
     ]
+
+
+def _left(node: gs.Node, reason: str) -> Decision:
+    """What is said of a node that no pass has replaced."""
+    action = Action.KEPT
+    if node.op in dialect.DYNAMIC:
+        action, reason = Action.BATCH, "D is computed anew from every batch, so nothing can fold"
+    user = _user(node)
+    into = (node.name,) if user is node else (node.name, user.name)
+    return Decision(user.name, node.op, action, reason, "pipeline", into)
+
+
+def _user(node: gs.Node) -> gs.Node:
+    """The node that gives the layer's output: the one that uses the bias computed, where one is."""
+    users = node.outputs[-1].outputs if len(node.outputs) > 1 else ()
+    return users[0] if users else node

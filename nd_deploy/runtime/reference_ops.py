@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops import op_resize
+from onnx.reference.ops import op_constant, op_resize
 
 from nd_deploy.attributes import written_value
 from nd_deploy.errors import GraphError
@@ -188,6 +188,16 @@ class Resize(op_resize.Resize):
         return (x,)
 
 
+class Constant(op_constant.Constant_12):
+    """A constant; one whose value is an attribute of the function that it stands in is exact."""
+
+    def _run(self, **linked: Any) -> Results:  # noqa: ANN401 - the function's attributes
+        (value,) = super()._run(**linked)  # type: ignore[no-untyped-call]
+        if self.has_linked_attribute and value.dtype == np.float32:
+            return (np.vectorize(written_value, otypes=[np.float64])(value),)
+        return (value,)
+
+
 class Cast(OpRun):
     """Conversion between dtypes, of which those between floats do nothing."""
 
@@ -276,6 +286,7 @@ OPS: tuple[type[OpRun], ...] = (
     Relu,
     Sigmoid,
     Resize,
+    Constant,
     Cast,
     CastLike,
 )

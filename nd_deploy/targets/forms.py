@@ -33,7 +33,10 @@ def fit(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
     if target.domain != dialect.DOMAIN:
         _move(model, dialect.DOMAIN, target.domain)
     if not target.bodies:
-        kept = [f for f in model.functions if f.domain not in _OURS]
+        # An op that no plugin has is its body everywhere.
+        kept = [
+            f for f in model.functions if f.domain not in _OURS or not dialect.OPS[f.name].plugin
+        ]
         del model.functions[:]
         model.functions.extend(kept)
     return model

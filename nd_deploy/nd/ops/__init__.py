@@ -14,6 +14,12 @@ from nd_deploy.nd.ops.channels import (
     CHANNEL_OPS,
     WITH_RELU,
 )
+from nd_deploy.nd.ops.dynamic import (
+    CHANNEL_DECONV_DYNAMIC,
+    DELINEAR_DYNAMIC,
+    DYNAMIC_OPS,
+    FAST_DECONV_DYNAMIC,
+)
 from nd_deploy.nd.ops.weights import (
     CONV_ATTRIBUTES,
     DELINEAR,
@@ -26,13 +32,17 @@ from nd_deploy.nd.ops.weights import (
 __all__ = [
     "CENTRE",
     "CHANNEL_DECONV",
+    "CHANNEL_DECONV_DYNAMIC",
     "CHANNEL_DECONV_LEFTOVER",
     "CHANNEL_DECONV_LEFTOVER_RELU",
     "CHANNEL_DECONV_RELU",
     "CONV_ATTRIBUTES",
     "DELINEAR",
+    "DELINEAR_DYNAMIC",
     "DOMAIN",
+    "DYNAMIC_OPS",
     "FAST_DECONV",
+    "FAST_DECONV_DYNAMIC",
     "FAST_DECONV_TRANSPOSE",
     "OPS",
     "TRANSPOSE_ATTRIBUTES",
@@ -41,4 +51,4 @@ __all__ = [
     "Op",
 ]
 
-OPS: dict[str, Op] = {op.name: op for op in (*WEIGHT_OPS, *CHANNEL_OPS)}
+OPS: dict[str, Op] = {op.name: op for op in (*WEIGHT_OPS, *CHANNEL_OPS, *DYNAMIC_OPS)}
