@@ -77,8 +77,10 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
         }
     expected.add("nd_deploy/models/checkpoints/digits.pth.tar")
     # What `nd-deploy plugin build` compiles.
-    sources = [ROOT / "plugins" / "CMakeLists.txt", *(ROOT / "plugins" / "csrc").iterdir()]
-    expected |= {f"nd_deploy/{path.relative_to(ROOT)}" for path in sources}
+    for part in ("CMakeLists.txt", "cmake/*", "csrc/**/*"):
+        sources = [path for path in (ROOT / "plugins").glob(part) if path.is_file()]
+        assert sources
+        expected |= {f"nd_deploy/{path.relative_to(ROOT)}" for path in sources}
     assert packed == expected
     assert {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"} <= metadata
 

@@ -84,7 +84,8 @@ def _cast_weights(graph: onnx.GraphProto, dtype: str) -> None:
 
 
 def _stays_wide(node: onnx.NodeProto, index: int) -> bool:
-    statistics = node.domain == dialect.DOMAIN and index > 0
+    # By the op's name: the domain is that of the target.
+    statistics = node.op_type in dialect.OPS and index > 0
     return statistics or (node.op_type, index) in _ALWAYS_FLOAT32
 
 
