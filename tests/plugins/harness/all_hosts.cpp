@@ -1,0 +1,11 @@
+// All hosts as one source: TensorRT's headers take longer to read than what includes them.
+#include "channel_deconv_dynamic_plugin.cpp"
+#include "channel_deconv_plugin.cpp"
+#include "creators.cpp"
+#include "entry_points.cpp"
+#include "errors.cpp"
+#include "fast_deconv_dynamic_plugin.cpp"
+#include "fields.cpp"
+#include "plugin.cpp"
+#include "plugin_log.cpp"
+#include "shapes.cpp"
