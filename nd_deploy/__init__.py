@@ -1,8 +1,9 @@
 """Put networks trained with Network Deconvolution into production.
 
 The whole way is `convert`; its steps are `recognise`, `export` and `run_passes`, and `verify`
-checks the result again. Each is imported when it is first used, since some need PyTorch and
-others must work without it.
+checks the result again. `build` makes a TensorRT engine of a bundle, and `open_runner` opens a
+model in any runtime. Each is imported when it is first used, since some need PyTorch and others
+must work without it.
 """
 
 import importlib
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from nd_deploy.nd.recognise import recognise
     from nd_deploy.parity.verify import verify
     from nd_deploy.passes.pipeline import run_passes
+    from nd_deploy.runtime.choose import open_runner
+    from nd_deploy.runtime.tensorrt.from_bundle import build
 
 __all__ = [
     "Bundle",
     "NdDeployError",
+    "build",
     "convert",
     "export",
     "load_into",
+    "open_runner",
     "read_bundle",
     "read_checkpoint",
     "recognise",
@@ -40,9 +45,11 @@ __all__ = [
 _HOMES = {
     "Bundle": "nd_deploy.bundle",
     "NdDeployError": "nd_deploy.errors",
+    "build": "nd_deploy.runtime.tensorrt.from_bundle",
     "convert": "nd_deploy.conversion",
     "export": "nd_deploy.exporter",
     "load_into": "nd_deploy.nd.checkpoint",
+    "open_runner": "nd_deploy.runtime.choose",
     "read_bundle": "nd_deploy.bundle",
     "read_checkpoint": "nd_deploy.nd.checkpoint",
     "recognise": "nd_deploy.nd.recognise",

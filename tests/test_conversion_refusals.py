@@ -10,7 +10,6 @@ import nd_deploy
 from nd_deploy import conversion
 from nd_deploy.errors import BundleError, InputError, ParityError
 from nd_deploy.nd.layers import ChannelDeconv, Delinear, FastDeconv
-from nd_deploy.parity import gates
 from nd_deploy.passes.fold_fast_deconv import FoldFastDeconv
 from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
 
@@ -75,7 +74,7 @@ def test_a_runtime_that_computes_something_else_fails_the_backend_gate(
             # As if products were computed with the 10 bits of TF32.
             return {name: y * np.float32(1 + 2**-11) for name, y in super().run(feeds).items()}
 
-    monkeypatch.setattr(gates, "OnnxRuntimeRunner", Imprecise)
+    monkeypatch.setattr("nd_deploy.runtime.open_ort.OnnxRuntimeRunner", Imprecise)
     with pytest.raises(ParityError, match="the backend gate failed") as caught:
         nd_deploy.convert(tiny, x, tmp_path / "out")
     assert caught.value.exit_code == 2

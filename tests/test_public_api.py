@@ -13,9 +13,11 @@ from nd_deploy.cli.main import COMMANDS, main
 PUBLIC = [
     "Bundle",
     "NdDeployError",
+    "build",
     "convert",
     "export",
     "load_into",
+    "open_runner",
     "read_bundle",
     "read_checkpoint",
     "recognise",
@@ -29,7 +31,9 @@ def test_the_public_names_are_these():
 
 
 def test_the_commands_are_these():
-    assert tuple(COMMANDS) == ("convert", "inspect", "verify", "run", "explain", "models", "doctor")
+    assert tuple(COMMANDS) == (
+        "convert", "inspect", "verify", "build", "run", "explain", "models", "plugin", "doctor"
+    )  # fmt: skip
     assert main.list_commands(None) == list(COMMANDS)
 
 
@@ -45,7 +49,9 @@ def test_every_public_name_is_documented(name):
     assert "Args:" in text
     assert "Raises:" in text
     for parameter in parameters:
-        assert f"\n    {parameter}: " in text, f"{name} does not document {parameter}"
+        many = parameters[parameter].kind is inspect.Parameter.VAR_KEYWORD
+        shown = f"\n    {'**' if many else ''}{parameter}: "
+        assert shown in text, f"{name} does not document {parameter}"
     assert "Returns:" in text or inspect.signature(found).return_annotation == "None"
     assert all(p.annotation is not p.empty for p in parameters.values())
 

@@ -14,14 +14,9 @@ import click
 if TYPE_CHECKING:
     from nd_deploy.bundle import Bundle
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+PRECISIONS = {"as-is": None, "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
-# ONNX Runtime's names for what users call by short ones.
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 # click's own checks of a path would say neither what is expected nor what to do.
 FILE = click.Path(path_type=Path)
@@ -39,14 +34,16 @@ def json_option(command: Command) -> Command:
     )(command)
 
 
-def provider_option(command: Command) -> Command:
-    """Choose what ONNX Runtime runs on."""
+def precision_option(command: Command) -> Command:
+    """Choose the float type of an engine: the command is given numpy's name of it, or None."""
     return click.option(
-        "--provider",
-        type=click.Choice(tuple(PROVIDERS)),
-        default="cpu",
+        "--precision",
+        type=click.Choice(tuple(PRECISIONS)),
+        default="as-is",
         show_default=True,
-        help="What ONNX Runtime is to run the model on; it is that or an error.",
+        callback=lambda context, option, name: PRECISIONS[name],
+        help="TensorRT: what to compute in; fp16 and bf16 cast a float32 model. The parity budgets "
+        "are those of float32.",
     )(command)
 
 

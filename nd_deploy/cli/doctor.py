@@ -30,9 +30,17 @@ def doctor_command(as_json: bool) -> None:
                 for capability in diagnosis.capabilities
             ],
         )
-        lacking = [(c.name, c.remedy) for c in diagnosis.capabilities if c.remedy]
+        lacking = [
+            ("" if place else capability.name, line)
+            for capability in diagnosis.capabilities
+            for place, line in enumerate((capability.remedy or "").splitlines())
+        ]
         if lacking:
             click.echo("\nto have what is missing:")
             table(("", ""), lacking)
+        for finding in diagnosis.findings:
+            click.echo(f"\ndoes not fit: {finding.what}")
+            for line in finding.remedy.splitlines():
+                click.echo(f"  {line}")
     if diagnosis.conflict:
         raise NdDeployError(diagnosis.conflict, "then run 'nd-deploy doctor' again")

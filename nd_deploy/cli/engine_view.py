@@ -12,9 +12,9 @@ from nd_deploy.cli.inspect import layer_type
 from nd_deploy.cli.render import shortened, table
 
 if TYPE_CHECKING:
+    from nd_deploy.runtime.tensorrt.building.paths import LayerPath
+    from nd_deploy.runtime.tensorrt.building.receipt import BuildReceipt
     from nd_deploy.runtime.tensorrt.engines import Engine
-    from nd_deploy.runtime.tensorrt.paths import LayerPath
-    from nd_deploy.runtime.tensorrt.receipt import BuildReceipt
 
 
 def show_engine(engine: Engine) -> None:
@@ -57,7 +57,7 @@ def _show_build(receipt: BuildReceipt) -> None:
 
 
 def _host(receipt: BuildReceipt) -> str:
-    from nd_deploy.runtime.tensorrt.engine_key import PORTABLE
+    from nd_deploy.runtime.tensorrt.kept.engine_key import PORTABLE
 
     if receipt.device != PORTABLE:
         return f"{receipt.device} (compute capability {receipt.compute_capability})"

@@ -13,7 +13,7 @@ import nd_deploy
 from nd_deploy.errors import NdDeployError
 
 # In the order of use, which is the order of the help.
-COMMANDS = ("convert", "inspect", "verify", "run", "explain", "models", "doctor")
+COMMANDS = ("convert", "inspect", "verify", "build", "run", "explain", "models", "plugin", "doctor")
 
 
 class Program(click.Group):

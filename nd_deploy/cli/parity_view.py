@@ -47,7 +47,9 @@ def _ran_on(gate: Gate) -> str:
     if details.get("providers_asked") == details.get("providers_got"):
         details.pop("providers_asked", None)
     head = [str(details.pop(name)) for name in ("runtime", "version") if name in details]
-    rest = [f"{name} {_in_words(value)}" for name, value in details.items() if value is not None]
+    rest = [
+        f"{name} {_in_words(value)}" for name, value in details.items() if value not in (None, {})
+    ]
     return ", ".join([" ".join(head), *rest] if head else rest)
 
 

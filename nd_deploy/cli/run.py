@@ -11,15 +11,14 @@ import click
 
 from nd_deploy.cli.common import (
     FILE,
-    PROVIDERS,
     bundle_argument,
     fields_of,
     json_option,
     print_json,
-    provider_option,
     stdout_kept_clean,
 )
-from nd_deploy.cli.render import table
+from nd_deploy.cli.render import progress, table
+from nd_deploy.cli.runtime_options import runtime_options
 from nd_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from nd_deploy.bundle import Bundle
     from nd_deploy.runtime.base import Runner
+    from nd_deploy.runtime.options import RunOptions
 
 
 @click.command("run", short_help="Run a bundle on images or arrays.")
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--npz", type=FILE, metavar="FILE", help="Run these arrays instead of images.")
 @click.option("--output", type=FILE, metavar="FILE", help="Where to save what --npz gives.")
-@provider_option
+@runtime_options
 @json_option
 def run_command(
     bundle: Path,
@@ -50,7 +50,8 @@ def run_command(
     top_k: int,
     npz: Path | None,
     output: Path | None,
-    provider: str,
+    runtime: str,
+    how: RunOptions,
     as_json: bool,
 ) -> None:
     """Run BUNDLE on IMAGES and print the likeliest classes, or on the arrays of --npz."""
@@ -62,11 +63,12 @@ def run_command(
     if output is not None and npz is None:
         raise InputError("--output is for --npz", "for images, keep what is printed, or use --json")
     from nd_deploy.bundle import read_bundle
-    from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
+    from nd_deploy.runtime.choose import deployed_model, opener
 
     found = read_bundle(bundle)
     with stdout_kept_clean(as_json):
-        runner = OnnxRuntimeRunner(found.model_path, providers=(PROVIDERS[provider],))
+        with progress() as report:
+            runner = opener(runtime, how, report)(deployed_model(found, runtime))
         document = (
             _run_arrays(runner, npz, output)
             if npz is not None

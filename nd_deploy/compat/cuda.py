@@ -1,7 +1,7 @@
 """CUDA as the runners need it, through whichever package of this environment has it.
 
 Addresses, streams, events and graphs are whole numbers here, as CUDA itself has them, so that they
-can be handed to any library. Nothing is freed on its own: nd_deploy.runtime.tensorrt.buffers does.
+can be handed to any library. What frees them is nd_deploy.runtime.tensorrt.running.buffers.
 """
 
 from __future__ import annotations

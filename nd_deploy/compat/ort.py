@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from nd_deploy.compat.packages import require, version_of
@@ -9,6 +10,11 @@ from nd_deploy.errors import MissingDependencyError
 
 _ORT_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _ORT_REPAIR = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'nd-deploy[{extra}]'"
+
+_PROVIDER_LIBRARIES = {
+    "CUDAExecutionProvider": "libonnxruntime_providers_cuda.so",
+    "TensorrtExecutionProvider": "libonnxruntime_providers_tensorrt.so",
+}
 
 
 def onnxruntime() -> ModuleType:
@@ -63,3 +69,41 @@ def onnxruntime_conflict() -> str | None:
         f"onnxruntime {versions[0]} and onnxruntime-gpu {versions[1]} are installed together and "
         f"overwrite each other; install one of the two: {_ORT_REPAIR.format(extra='gpu')}"
     )
+
+
+def provider_library(provider: str) -> Path | None:
+    """The file of an execution provider that ONNX Runtime loads when it is asked for.
+
+    Args:
+        provider: ONNX Runtime's name of it.
+
+    Returns:
+        The file; None where the provider is part of ONNX Runtime itself, or not in this build.
+
+    Raises:
+        MissingDependencyError: ONNX Runtime is absent or broken.
+    """
+    name = _PROVIDER_LIBRARIES.get(provider)
+    home = onnxruntime().__file__
+    if name is None or home is None:
+        return None
+    path = Path(home).parent / "capi" / name
+    return path if path.is_file() else None
+
+
+def cuda_of_build() -> str | None:
+    """The version of CUDA that this ONNX Runtime is built for, such as "13.0"; None for none.
+
+    Raises:
+        MissingDependencyError: ONNX Runtime is absent or broken.
+    """
+    return getattr(onnxruntime(), "cuda_version", "") or None
+
+
+def tells_placement() -> bool:
+    """Whether a session of this ONNX Runtime tells which provider each node was given to.
+
+    Raises:
+        MissingDependencyError: ONNX Runtime is absent or broken.
+    """
+    return hasattr(onnxruntime().InferenceSession, "get_provider_graph_assignment_info")

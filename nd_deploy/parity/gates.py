@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,11 +26,13 @@ from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate
 from nd_deploy.passes.model import split_parameters
 from nd_deploy.passes.pipeline import run_on_graph
-from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
+from nd_deploy.runtime.base import Receipt
+from nd_deploy.runtime.choose import OpenRunner, opener
+from nd_deploy.runtime.options import ORT_CPU
 from nd_deploy.runtime.reference import ReferenceRunner
 from nd_deploy.threads import single_threaded_numpy
 
-CPU = "CPUExecutionProvider"
+_TITLES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
 
 def fold_gate(folded: gs.Graph, unfolded: gs.Graph, reference: Reference) -> Gate:
@@ -93,22 +94,33 @@ def storage_gate(graph: gs.Graph, reference: Reference) -> Gate:
 
 
 def backend_gate(
-    model: onnx.ModelProto | Path, reference: Reference, providers: Sequence[str] = (CPU,)
+    model: onnx.ModelProto | Path, reference: Reference, open_runner: OpenRunner | None = None
 ) -> tuple[Gate, list[Array]]:
-    """Gate 3: execute the stored model as users will, on the provider that was asked for.
+    """Gate 3: execute the stored model as users will, in the runtime that was asked for.
+
+    Args:
+        model: the model, or its file.
+        reference: to hold it against.
+        open_runner: opens it; None for ONNX Runtime on the CPU.
 
     Returns:
         The gate, and the outputs in order.
     """
-    runner = OnnxRuntimeRunner(model, providers=tuple(providers))
+    runner = (open_runner or opener(ORT_CPU))(model)
     outputs: list[Array] = list(runner.run(reference.inputs).values())
     budget, reason = backend_budget(reference.torch_error)
     gate = Gate(
         "backend",
-        f"ONNX Runtime, {providers[0]}, against PyTorch in float64",
+        f"{_describe(runner.receipt)}, against PyTorch in float64",
         worst_error(outputs, reference.truth),
         budget,
         reason,
         details=asdict(runner.receipt),
     )
     return gate, outputs
+
+
+def _describe(receipt: Receipt) -> str:
+    """The runtime, and what it ran the model on."""
+    title = _TITLES.get(receipt.runtime, receipt.runtime)
+    return ", ".join(dict.fromkeys([title, *receipt.providers_asked[:1]]))

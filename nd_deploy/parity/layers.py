@@ -11,7 +11,7 @@ import onnx
 from nd_deploy.nd.dialect import WITH_RELU
 from nd_deploy.parity.measure import backend_budget, relative_error
 from nd_deploy.parity.reference import Reference, sample
-from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
+from nd_deploy.runtime.choose import OpenRunner
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def compare_layers(
     model: onnx.ModelProto,
     decisions: Sequence[Mapping[str, Any]],
     reference: Reference,
-    providers: Sequence[str],
+    open_runner: OpenRunner,
 ) -> list[LayerError]:
     """Compare every layer whose output is still a tensor of the deployed model.
 
@@ -50,7 +50,7 @@ def compare_layers(
         model: the deployed model; not changed.
         decisions: of the bundle.
         reference: of the bundle.
-        providers: execution providers to run on.
+        open_runner: opens it in the runtime to run it in.
 
     Returns:
         One entry a layer, in graph order.
@@ -59,7 +59,8 @@ def compare_layers(
     carriers = {
         layer: nodes[name]
         for layer, name in _carriers(decisions).items()
-        if layer in reference.layers and name in nodes
+        if layer in reference.layers
+        and name in nodes
         # The activation that is in such a node is not part of the layer.
         and nodes[name].op_type not in WITH_RELU.values()
     }
@@ -70,8 +71,7 @@ def compare_layers(
         if node.output[0] not in known:
             exposed.graph.output.append(onnx.ValueInfoProto(name=node.output[0]))
             known.add(node.output[0])
-    runner = OnnxRuntimeRunner(exposed, providers=tuple(providers), optimise=False)
-    outputs = runner.run(reference.inputs)
+    outputs = open_runner(exposed, optimise=False).run(reference.inputs)
     return [
         LayerError(
             layer,
@@ -93,7 +93,7 @@ def _carriers(decisions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     carriers = {}
     for decision in decisions:
         action, into = decision["action"], decision["into"]
-        stands = action in ("folded", "lowered", "plugin", "kept")
+        stands = action in ("folded", "lowered", "plugin", "batch", "kept")
         own_output = stands and into[0] not in taken_over
         if own_output or action == "backward":
             carriers[decision["layer"]] = into[-1]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
 from nd_deploy.bundle import Bundle, read_bundle
-from nd_deploy.parity.gates import CPU, backend_gate, refold_gate, storage_gate
+from nd_deploy.parity.gates import backend_gate, refold_gate, storage_gate
 from nd_deploy.parity.layers import LayerError, compare_layers
 from nd_deploy.parity.measure import top1_agreement
 from nd_deploy.parity.reference import Reference
 from nd_deploy.parity.report import Gate, ParityReport
 from nd_deploy.passes.model import load
-from nd_deploy.targets import find_target, portable
+from nd_deploy.runtime.choose import deployed_model, opener
+from nd_deploy.runtime.options import ORT_CPU, RunOptions
+from nd_deploy.targets import portable
 
 __all__ = ["LayerError", "Verification", "verify"]
 
@@ -34,35 +36,44 @@ class Verification:
 
 
 def verify(
-    path: Path | str, *, providers: Sequence[str] = (CPU,), per_layer: bool = False
+    path: Path | str,
+    *,
+    runtime: str = ORT_CPU,
+    options: RunOptions | None = None,
+    per_layer: bool = False,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Verification:
     """Check a bundle against the PyTorch outputs that it holds.
 
     Args:
         path: the bundle's folder.
-        providers: ONNX Runtime's execution providers for the backend gate.
+        runtime: what runs the model for the backend gate, one of
+            `nd_deploy.runtime.options.RUNTIMES`.
+        options: how it is to run it.
         per_layer: compare every layer too.
+        report: called with a line of text as an engine is built, which may take minutes.
 
     Returns:
         The gates; whether they passed is for the caller to act on.
 
     Raises:
         BundleError: the folder is no bundle, or its files have changed.
-        BackendError: a provider is not there, or the runtime fell back to another.
+        InputError: the options make no sense with the runtime.
+        BackendError: the runtime is not there, or would run something else than asked.
+        MissingDependencyError: the runtime is not installed.
     """
+    open_runner = opener(runtime, options, report)
     bundle = read_bundle(Path(path))
     reference = Reference.from_arrays(bundle.reference())
-    # Whoever the model is written for, ONNX Runtime and the reference run function bodies.
+    # Whoever the model is written for, the reference runs function bodies.
     model = portable(onnx.load(bundle.model_path))
-    has_bodies = find_target(bundle.manifest.target).bodies
-    deployed = bundle.model_path if has_bodies else model
-    backend, outputs = backend_gate(deployed, reference, providers)
+    backend, outputs = backend_gate(deployed_model(bundle, runtime), reference, open_runner)
     gates = [_fold_gate(bundle, reference), storage_gate(load(model), reference), backend]
-    report = ParityReport(gates, top1_agreement(outputs, reference.truth), reference.samples)
+    agreement = top1_agreement(outputs, reference.truth)
     layers = None
     if per_layer:
-        layers = compare_layers(model, bundle.decisions, reference, providers)
-    return Verification(report, layers)
+        layers = compare_layers(model, bundle.decisions, reference, open_runner)
+    return Verification(ParityReport(gates, agreement, reference.samples), layers)
 
 
 def _fold_gate(bundle: Bundle, reference: Reference) -> Gate:

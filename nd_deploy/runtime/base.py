@@ -22,6 +22,10 @@ class Receipt:
         options: what else was set, by name.
         threads: of one operator; None if the runtime chose.
         tf32: whether float32 products may be computed in TF32; None if the runtime does not tell.
+        placement: how many nodes each provider was given; empty if there is one, or the runtime
+            does not tell.
+        files: the sha256 of every file of code that was loaded on request, such as a plugin
+            library, by its path.
     """
 
     runtime: str
@@ -31,6 +35,8 @@ class Receipt:
     options: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
     tf32: bool | None = None
+    placement: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class Runner(Protocol):

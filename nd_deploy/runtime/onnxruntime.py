@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from nd_deploy import compat
-from nd_deploy.errors import BackendError, GraphError, InputError
+from nd_deploy.compat import ort as compat_ort
+from nd_deploy.errors import BackendError, InputError
 from nd_deploy.runtime.base import Receipt
 from nd_deploy.runtime.feeds import Port, check_feeds
+from nd_deploy.runtime.ort import plugins, tf32
+from nd_deploy.runtime.ort.bindings import BufferedRuns, Device, FixedBuffers
+from nd_deploy.runtime.ort.libraries import require_libraries, require_providers
+from nd_deploy.runtime.ort.names import CPU, CUDA, GPU, TENSORRT
+from nd_deploy.runtime.ort.placement import (
+    count_nodes,
+    placed_nodes,
+    require_placement,
+    require_plugins,
+)
+from nd_deploy.runtime.ort.session import create_session
 
 if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto
-    from onnxruntime import InferenceSession
-
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-_TENSORRT = "TensorrtExecutionProvider"
+    from onnxruntime import InferenceSession, NodeArg
 
 _DTYPES = {
     "tensor(float16)": "float16",
@@ -30,6 +37,10 @@ _DTYPES = {
 } | {
     f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
+_GRAPH_OPTIONS = {CUDA: "enable_cuda_graph", TENSORRT: "trt_cuda_graph_enable"}
+_PLUGINS = "trt_extra_plugin_lib_paths"
+# The TensorRT provider captures once, and would replay that for whatever shapes come next.
+_CAPTURES = {CUDA: None, TENSORRT: 1}
 
 
 class OnnxRuntimeRunner:
@@ -38,16 +49,21 @@ class OnnxRuntimeRunner:
     Args:
         model: the model, or its file; a model that keeps its weights in other files must be given
             as a file.
-        providers: execution providers, best first. Unless the CPU is among them, every node has to
-            run on one of them.
+        providers: execution providers, best first. Unless the CPU is among them, every node that
+            computes values has to run on one of them.
         optimise: whether ONNX Runtime may rewrite the graph.
         threads: threads of one operator; None lets ONNX Runtime choose.
-        provider_options: options by provider. CUDA computes without TF32 unless `use_tf32` is set.
+        provider_options: options by provider; `nd_deploy.runtime.ort.providers` has them typed.
+            Where CUDA graphs are enabled, runs go through fixed buffers on the device.
+        tf32: whether a GPU may compute float32 products in TF32, unless the CUDA provider's
+            `use_tf32` is given.
 
     Raises:
-        InputError: the file does not exist, or `threads` or `provider_options` make no sense.
+        InputError: the file does not exist, a plugin library is not one, or `threads` or
+            `provider_options` make no sense.
         GraphError: ONNX Runtime refuses the model.
-        BackendError: a provider is unknown or unavailable, or cannot run the whole model.
+        BackendError: a provider is unknown, unavailable, lacks a library, or cannot run the whole
+            model; or an earlier session of this process rules this one out.
         MissingDependencyError: ONNX Runtime is not installed.
     """
 
@@ -58,33 +74,41 @@ class OnnxRuntimeRunner:
         optimise: bool = True,
         threads: int | None = None,
         provider_options: Mapping[str, Mapping[str, str]] | None = None,
+        tf32: bool = False,
     ) -> None:
         ort = compat.onnxruntime()
         asked = tuple(providers)
         given = dict(provider_options or {})
-        _check_arguments(ort, asked, given, threads)
+        _check_arguments(asked, given, threads)
         options = {name: dict(given.get(name, {})) for name in asked}
         if CUDA in options:
-            options[CUDA].setdefault("use_tf32", "0")
-        if CUDA in asked or _TENSORRT in asked:
-            compat.preload_cuda()
-        self._session = _create_session(ort, model, options, optimise, threads)
-        got = tuple(self._session.get_providers())
-        _check_providers(asked, got)
-        self._ports = [
-            Port(i.name, _DTYPES.get(i.type), None if i.shape is None else tuple(i.shape))
-            for i in self._session.get_inputs()
-        ]
-        self._outputs = [output.name for output in self._session.get_outputs()]
+            options[CUDA].setdefault("use_tf32", str(int(tf32)))
+        for provider in asked:
+            require_libraries(provider)
+        allowed = _settle_tf32(options, tf32)
+        hashes = _admit_plugins(options)
+        # A session on the CPU alone has nothing to tell.
+        told = compat_ort.tells_placement() and asked != (CPU,)
+        self._session = create_session(model, options, optimise, threads, told)
+        placement = _checked_placement(self._session, asked, model, bool(hashes)) if told else {}
+        self._ports = _ports(self._session.get_inputs())
+        outputs = _ports(self._session.get_outputs())
+        self._outputs = [port.name for port in outputs]
+        self._replays = any(options.get(p, {}).get(o) == "1" for p, o in _GRAPH_OPTIONS.items())
+        self._buffers = _device_buffers(self._session, options, self._ports, outputs)
+        if self._buffers is not None and self._replays:
+            self._buffers.check()
         self._receipt = Receipt(
             runtime="onnxruntime",
             version=ort.__version__,
             providers_asked=asked,
-            providers_got=got,
+            providers_got=tuple(self._session.get_providers()),
             options={f"{name}.{key}": v for name in asked for key, v in options[name].items()}
             | {"graph_optimization": "all" if optimise else "none"},
             threads=threads,
-            tf32=_tf32(options),
+            tf32=allowed,
+            placement=placement,
+            files=hashes,
         )
 
     @property
@@ -103,9 +127,11 @@ class OnnxRuntimeRunner:
 
         Raises:
             InputError: an input is missing, unknown, or of another dtype or shape.
-            BackendError: ONNX Runtime failed.
+            BackendError: ONNX Runtime failed, or cannot capture a CUDA graph for these shapes.
         """
         check_feeds(self._ports, feeds)
+        if self._buffers is not None and self._replays:
+            return self._buffers.run(feeds)
         try:
             results = self._session.run(self._outputs, dict(feeds))
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
@@ -115,9 +141,32 @@ class OnnxRuntimeRunner:
             ) from error
         return dict(zip(self._outputs, results, strict=True))
 
+    def prepare(self, feeds: Mapping[str, np.ndarray]) -> FixedBuffers:
+        """Make ready to run on the same arrays time and again, as for measuring.
+
+        Args:
+            feeds: as of `run`.
+
+        Returns:
+            The inputs on the GPU: its `run` computes on them without copying.
+
+        Raises:
+            InputError: as of `run`; or the model is not on a GPU, where there is nothing to copy.
+            BackendError: as of `run`; or the sizes of an output do not follow from the inputs'.
+        """
+        check_feeds(self._ports, feeds)
+        if self._buffers is None:
+            raise InputError(
+                f"{', '.join(self._receipt.providers_asked)} has no buffers but the arrays given",
+                "call run, which copies nothing there, or run the model on a GPU",
+            )
+        buffers = self._buffers.at({name: array.shape for name, array in feeds.items()})
+        buffers.feed(feeds)
+        return buffers
+
 
 def _check_arguments(
-    ort: ModuleType, asked: tuple[str, ...], given: Mapping[str, object], threads: int | None
+    asked: tuple[str, ...], given: Mapping[str, object], threads: int | None
 ) -> None:
     if not asked:
         raise InputError("no execution provider is given", f"name at least one, such as {CPU}")
@@ -129,93 +178,60 @@ def _check_arguments(
             f"options are given for {', '.join(stray)}, which is not asked for",
             f"add it to the providers ({', '.join(asked)}) or drop the options",
         )
-    available = ort.get_available_providers()
-    unknown = [name for name in asked if name not in available]
-    if unknown:
-        raise BackendError(
-            f"this ONNX Runtime ({ort.__version__}) does not have {', '.join(unknown)}; "
-            f"it has {', '.join(available)}",
-            compat.onnxruntime_conflict()
-            or "ask for one of those, or install nd-deploy[gpu] in place of nd-deploy[cpu]",
-        )
+    require_providers(asked)
 
 
-def _create_session(
-    ort: ModuleType,
-    model: ModelProto | Path,
-    options: Mapping[str, dict[str, str]],
-    optimise: bool,
-    threads: int | None,
-) -> InferenceSession:
-    settings = ort.SessionOptions()
-    levels = ort.GraphOptimizationLevel
-    settings.graph_optimization_level = (
-        levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
-    )
-    # Every failure is raised with its message, so that a log line would only repeat it.
-    settings.log_severity_level = 4
-    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    settings.intra_op_num_threads = threads or 0
-    settings.inter_op_num_threads = 1
-    # Idle threads that spin take the processor from whatever else is measured or served.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    if CPU not in options:
-        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    source = _source(model)
-    try:
-        return ort.InferenceSession(
-            source,
-            settings,
-            providers=list(options),
-            provider_options=list(options.values()),
-            # Either would run something else than asked.
-            enable_fallback=0,
-            read_config_from_model=0,
-        )
-    except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-        name = str(model) if isinstance(model, Path) else "the model"
-        if CPU in options:
-            raise GraphError(
-                f"ONNX Runtime refuses {name}: {error}",
-                "check it with onnx.checker.check_model, and that this ONNX Runtime knows its "
-                "opset and operators",
-            ) from error
-        raise BackendError(
-            f"{name} cannot run on {', '.join(options)} alone: {error}",
-            f"add {CPU} to the providers to let it run the rest, or check the driver and the "
-            "libraries that the provider needs",
-        ) from error
+def _settle_tf32(options: Mapping[str, Mapping[str, str]], wanted: bool) -> bool:
+    """Whether float32 products may be in TF32, once every provider has been told."""
+    by_provider = {TENSORRT: wanted}
+    if CUDA in options:
+        by_provider[CUDA] = options[CUDA]["use_tf32"] == "1"
+    asked = [provider for provider in GPU if provider in options]
+    for provider in asked:
+        tf32.settle(by_provider[provider], tensorrt=provider == TENSORRT)
+    return any(by_provider[provider] for provider in asked)
 
 
-def _source(model: ModelProto | Path) -> str | bytes:
-    if isinstance(model, Path):
-        if not model.is_file():
-            raise InputError(f"{model} is no file", "give the path of an ONNX model")
-        return str(model)
-    try:
-        serialized: bytes = model.SerializeToString()
-    except Exception as error:  # of a class that depends on protobuf's backend
-        raise GraphError(
-            f"the model cannot be serialised: {error}",
-            "save models over 2 GiB with their weights in another file, and give the path",
-        ) from error
-    return serialized
+def _admit_plugins(options: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The sha256 of every plugin library, each of which has been checked."""
+    if TENSORRT not in options:
+        return {}
+    paths = options[TENSORRT].get(_PLUGINS, "")
+    return plugins.admit([Path(path) for path in paths.split(plugins.SEPARATOR) if path])
 
 
-def _check_providers(asked: tuple[str, ...], got: tuple[str, ...]) -> None:
-    # The CPU provider stands last in every session; without it being asked for, no node is on it.
-    if got == asked or got == (*asked, CPU):
-        return
-    raise BackendError(
-        f"ONNX Runtime runs the model on {', '.join(got)}, not on {', '.join(asked)} as asked",
-        compat.onnxruntime_conflict()
-        or "usually a driver or a CUDA or cuDNN library is missing or of another version; "
-        "'nd-deploy doctor' shows what is there",
-    )
+def _checked_placement(
+    session: InferenceSession, asked: Sequence[str], model: ModelProto | Path, plugins_asked: bool
+) -> dict[str, int]:
+    import onnx
+
+    nodes = placed_nodes(session)
+    if plugins_asked or any(node.provider not in asked for node in nodes):
+        proto = onnx.load(model, load_external_data=False) if isinstance(model, Path) else model
+        if plugins_asked:
+            require_plugins(nodes, proto)
+        require_placement(nodes, asked, proto)
+    return count_nodes(nodes)
 
 
-def _tf32(options: Mapping[str, Mapping[str, str]]) -> bool | None:
-    if _TENSORRT in options:
-        return None
-    return CUDA in options and options[CUDA]["use_tf32"] == "1"
+def _ports(arguments: Iterable[NodeArg]) -> list[Port]:
+    return [
+        Port(a.name, _DTYPES.get(a.type), None if a.shape is None else tuple(a.shape))
+        for a in arguments
+    ]
+
+
+def _device_buffers(
+    session: InferenceSession,
+    options: Mapping[str, Mapping[str, str]],
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+) -> BufferedRuns | None:
+    for provider, option in _GRAPH_OPTIONS.items():
+        if provider in options:
+            entries = options[provider]
+            device = Device("cuda", int(entries.get("device_id", "0")))
+            replays = entries.get(option) == "1"
+            captures = _CAPTURES[provider] if replays else None
+            return BufferedRuns(session, inputs, outputs, device, captures)
+    return None

@@ -50,7 +50,7 @@ def asked(monkeypatch):
         found.update(request=request, output=output, **options)
         raise BackendError("not built", "by this test")
 
-    monkeypatch.setattr("nd_deploy.runtime.tensorrt.engines.engine_for", engine_for)
+    monkeypatch.setattr("nd_deploy.runtime.tensorrt.from_bundle.engine_for", engine_for)
     return found
 
 
@@ -164,7 +164,7 @@ def test_ctrl_c_exits_130(invoke, bundle, monkeypatch):
     def engine_for(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nd_deploy.runtime.tensorrt.engines.engine_for", engine_for)
+    monkeypatch.setattr("nd_deploy.runtime.tensorrt.from_bundle.engine_for", engine_for)
     result = invoke("build", bundle, "--batch", "1", code=130)
     assert "nothing was written" in result.stderr
 

@@ -145,12 +145,12 @@ def test_there_must_be_images_or_arrays_but_not_both(bundle, invoke):
     assert "--npz" in invoke("run", bundle, "a.png", "--output", "o.npz", code=1).stderr
 
 
-def test_a_provider_that_is_not_here_is_exit_code_3(bundle, invoke, image):
+def test_a_runtime_that_is_not_here_is_exit_code_3(bundle, invoke, image):
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("CUDA is here")
-    result = invoke("run", bundle, image(9, "a.png"), "--provider", "cuda", code=3)
+    result = invoke("run", bundle, image(9, "a.png"), "--runtime", "ort-cuda", code=3)
     assert "CUDAExecutionProvider" in result.stderr
 
 

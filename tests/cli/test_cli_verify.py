@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from tiny_bundle import parity
@@ -41,7 +41,7 @@ def test_gates_that_pass_are_shown_and_exit_0(verified, invoke):
     assert output.count("PASS") == 2
     assert "100.0% of 4 inputs" in output
     assert "rounding" in output
-    assert asked["providers"] == ("CPUExecutionProvider",)
+    assert asked["runtime"] == "ort-cpu"
     assert asked["per_layer"] is False
 
 
@@ -54,10 +54,20 @@ def test_a_gate_that_fails_is_shown_and_exits_2(verified, invoke, error):
     assert "--per-layer" in result.stderr
 
 
-def test_a_provider_is_passed_on_by_its_own_name(verified, invoke):
+def test_the_runtime_is_passed_on(verified, invoke):
     asked = verified(parity())
-    invoke("verify", "out", "--provider", "cuda")
-    assert asked["providers"] == ("CUDAExecutionProvider",)
+    invoke("verify", "out", "--runtime", "ort-cuda", "--cuda-graph")
+    assert asked["runtime"] == "ort-cuda"
+    assert asked["options"].cuda_graph
+
+
+def test_with_tf32_a_backend_over_its_budget_is_no_reason_to_mistrust_the_network(verified, invoke):
+    found = parity()
+    backend = replace(found.gates[1], error=1e-3)
+    verified(replace(found, gates=[found.gates[0], backend]))
+    result = invoke("verify", "out", "--runtime", "ort-cuda", "--tf32", code=2)
+    assert "without --tf32" in result.stderr
+    assert "do not deploy it" in invoke("verify", "out", "--runtime", "ort-cuda", code=2).stderr
 
 
 def test_the_first_layer_over_its_budget_is_named(verified, invoke):

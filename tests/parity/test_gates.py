@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper, parser
 
-from nd_deploy.errors import BackendError
+from nd_deploy.errors import BackendError, InputError
 from nd_deploy.parity.gates import backend_gate, fold_gate, storage_gate
 from nd_deploy.parity.reference import Reference
 from nd_deploy.passes.model import load
+from nd_deploy.runtime.base import Receipt
+from nd_deploy.runtime.choose import opener
 
 TEXT = """
 <ir_version: 10, opset_import: ["": 18]>
@@ -150,7 +153,36 @@ def test_a_model_with_other_weights_fails_the_backend_gate(weights, reference):
     assert gate.error == pytest.approx(1e-4, rel=0.05)
 
 
-def test_a_provider_that_is_not_there_is_an_error_and_no_other_is_taken(weights, reference):
+class HalfRunner:
+    """A runtime of its own, which computes in half precision."""
+
+    receipt = Receipt("tensorrt", "10.3", ("TensorRT",), ("TensorRT",), files={"p.so": "abc"})
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def run(self, feeds):
+        outputs = outputs_of(self.weights, feeds["input"], np.float16)
+        return {f"output_{place}": y.astype(np.float32) for place, y in enumerate(outputs)}
+
+
+def test_any_runtime_is_held_against_the_same_budget(weights, reference):
+    asked = []
+    gate, _ = backend_gate(
+        model_of(weights), reference, lambda model: asked.append(model) or HalfRunner(weights)
+    )
+    assert len(asked) == 1
+    assert gate.compares == "TensorRT, against PyTorch in float64"
+    assert gate.details["files"] == {"p.so": "abc"}
+    assert gate.budget == backend_gate(model_of(weights), reference)[0].budget
+    assert not gate.passed
+
+
+def test_a_runtime_that_is_not_there_is_an_error_and_no_other_is_taken(weights, reference):
+    with pytest.raises(InputError, match="no runtime 'no-such-runtime'"):
+        backend_gate(model_of(weights), reference, opener("no-such-runtime"))
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return
     with pytest.raises(BackendError) as caught:
-        backend_gate(model_of(weights), reference, ["NoSuchExecutionProvider"])
+        backend_gate(model_of(weights), reference, opener("ort-cuda"))
     assert caught.value.exit_code == 3

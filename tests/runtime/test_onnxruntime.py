@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,6 +9,7 @@ from onnx import helper, parser
 from nd_deploy import compat
 from nd_deploy.errors import BackendError, GraphError, InputError
 from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
+from nd_deploy.runtime.ort import plugins, tf32
 
 HEADER = '<ir_version: 10, opset_import: ["": 21]>\n'
 AFFINE = (
@@ -56,6 +59,10 @@ def cuda_machine(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
     session = type("Session", (RecordingSession,), {})
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    # What one session decides for its whole process is not to outlast the test.
+    monkeypatch.setenv(tf32.VARIABLE, "")
+    monkeypatch.setattr(tf32, "_of_tensorrt", None)
+    monkeypatch.setattr(plugins, "_loaded", None)
     return session
 
 
@@ -152,10 +159,22 @@ class TestProviders:
     def test_nodes_may_not_fall_back_to_the_cpu_unasked(self):
         # Every build has this provider, and no standard operator can run on it.
         azure = "AzureExecutionProvider"
-        with pytest.raises(BackendError, match="cannot run on AzureExecutionProvider alone"):
-            OnnxRuntimeRunner(model(), [azure])
-        receipt = OnnxRuntimeRunner(model(), [azure, "CPUExecutionProvider"]).receipt
+        named = model(AFFINE.replace("total =", "[adder] total ="))
+        with pytest.raises(BackendError) as caught:
+            OnnxRuntimeRunner(named, [azure])
+        assert "cannot run on AzureExecutionProvider alone" in caught.value.problem
+        assert "adder (Add)" in caught.value.problem
+        assert "to CPUExecutionProvider" in caught.value.problem
+        receipt = OnnxRuntimeRunner(named, [azure, "CPUExecutionProvider"]).receipt
         assert receipt.providers_got == (azure, "CPUExecutionProvider")
+        assert receipt.placement == {"CPUExecutionProvider": 2}
+
+    def test_nodes_may_not_fall_back_where_onnxruntime_does_not_tell_where_they_run(
+        self, monkeypatch
+    ):
+        monkeypatch.setattr("nd_deploy.compat.ort.tells_placement", lambda: False)
+        with pytest.raises(BackendError, match="fallback to CPU EP has been explicitly disabled"):
+            OnnxRuntimeRunner(model(), ["AzureExecutionProvider"])
 
     def test_a_session_on_another_provider_is_an_error(self, cuda_machine):
         cuda_machine.got = ("CPUExecutionProvider",)
@@ -177,6 +196,19 @@ class TestProviders:
         passed = cuda_machine.asked_with[1]["provider_options"]
         assert passed == [{"use_tf32": "1" if tf32 else "0"}]
         assert runner.receipt.options[f"{cuda}.use_tf32"] == passed[0]["use_tf32"]
+
+    def test_tensorrt_computes_without_tf32_by_a_variable(self, cuda_machine, monkeypatch):
+        cuda_machine.got = ("TensorrtExecutionProvider", "CPUExecutionProvider")
+        runner = OnnxRuntimeRunner(model(), ["TensorrtExecutionProvider"])
+        assert runner.receipt.tf32 is False
+        assert os.environ[tf32.VARIABLE] == "0"
+
+    def test_a_plugin_library_is_checked_before_a_session_is_tried(self, cuda_machine, tmp_path):
+        tensorrt = "TensorrtExecutionProvider"
+        options = {"trt_extra_plugin_lib_paths": f"{tmp_path / 'absent.so'}"}
+        with pytest.raises(InputError, match=r"absent\.so does not exist"):
+            OnnxRuntimeRunner(model(), [tensorrt], provider_options={tensorrt: options})
+        assert cuda_machine.asked_with is None
 
     def test_sessions_neither_spin_nor_retry_elsewhere(self, cuda_machine):
         OnnxRuntimeRunner(model(), ["CUDAExecutionProvider"], threads=2)

@@ -41,7 +41,7 @@ class Op:
     outputs: tuple[tuple[str, str], ...] = (Y,)
     plugin: bool = False
 
-    def function(self, opset: int, domain: str = DOMAIN) -> onnx.FunctionProto:
+    def function(self, opset: int) -> onnx.FunctionProto:
         """The body as a model-local function against standard ops of `opset`.
 
         The opset has to be the model's own: inliners skip a function that differs.
@@ -50,10 +50,14 @@ class Op:
         inputs, outputs = (
             ", ".join(name for name, _ in ports) for ports in (self.inputs, self.outputs)
         )
-        return parser.parse_function(
-            f'<domain: "{domain}", opset_import: ["": {opset}]>\n'
+        function = parser.parse_function(
+            f'<domain: "{DOMAIN}", opset_import: ["": {opset}]>\n'
             f"{self.name} {attributes} ({inputs}) => ({outputs})\n{{{self.body}}}"
         )
+        for node in function.node:
+            # ONNX Runtime says of each node where it ran, and needs a name for that.
+            node.name = node.output[0]
+        return function
 
     def kind(self, attribute: str) -> str:
         """What the values of an attribute are, in the words of onnx.AttributeProto."""

@@ -10,16 +10,16 @@ from pathlib import Path
 from nd_deploy.bundle.files import sha256
 from nd_deploy.compat import trt as compat
 from nd_deploy.errors import InputError
-from nd_deploy.runtime.tensorrt.build import Host, build_engine, host_of
-from nd_deploy.runtime.tensorrt.engine_cache import EngineCache, Miss
-from nd_deploy.runtime.tensorrt.engine_file import StoredEngine, write_engine
-from nd_deploy.runtime.tensorrt.engine_key import EngineKey
+from nd_deploy.runtime.tensorrt.building.build import Host, build_engine, host_of
+from nd_deploy.runtime.tensorrt.building.precision import require_precision
+from nd_deploy.runtime.tensorrt.building.receipt import BuildReceipt
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest, check_request
+from nd_deploy.runtime.tensorrt.building.typed_model import typed_model
 from nd_deploy.runtime.tensorrt.facts import ModelFacts, read_facts
-from nd_deploy.runtime.tensorrt.precision import require_precision
+from nd_deploy.runtime.tensorrt.kept.engine_cache import EngineCache, Miss
+from nd_deploy.runtime.tensorrt.kept.engine_file import StoredEngine, write_engine
+from nd_deploy.runtime.tensorrt.kept.engine_key import EngineKey
 from nd_deploy.runtime.tensorrt.profile import canonical
-from nd_deploy.runtime.tensorrt.receipt import BuildReceipt
-from nd_deploy.runtime.tensorrt.request import BuildRequest, check_request
-from nd_deploy.runtime.tensorrt.typed_model import typed_model
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 import pytest
 from engine_keys import KEY
 from fake_cuda import FakeCuda
-from fake_tensorrt import FakeTensorRT, plan
+from stand_in_tensorrt import FakeTensorRT, plan
 
 from nd_deploy.compat import cuda as cuda_compat
 from nd_deploy.compat import trt as trt_compat
-from nd_deploy.runtime.tensorrt import engine_loading
-from nd_deploy.runtime.tensorrt.engine_file import write_engine
-from nd_deploy.runtime.tensorrt.runner import TensorRTRunner
+from nd_deploy.runtime.tensorrt.kept.engine_file import write_engine
+from nd_deploy.runtime.tensorrt.running import engine_loading
+from nd_deploy.runtime.tensorrt.running.runner import TensorRTRunner
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A key for the tests of engines."""
 
-from nd_deploy.runtime.tensorrt.engine_key import EngineKey
+from nd_deploy.runtime.tensorrt.kept.engine_key import EngineKey
 
 KEY = EngineKey(
     model_sha256="a" * 64,

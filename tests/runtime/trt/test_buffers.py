@@ -5,7 +5,13 @@ import pytest
 from fake_cuda import FakeCuda
 
 from nd_deploy.errors import BackendError
-from nd_deploy.runtime.tensorrt.buffers import DeviceBuffer, Event, Graph, HostBuffer, Stream
+from nd_deploy.runtime.tensorrt.running.buffers import (
+    DeviceBuffer,
+    Event,
+    Graph,
+    HostBuffer,
+    Stream,
+)
 
 KINDS = {
     "device memory": lambda cuda: DeviceBuffer(cuda, 16, "a test"),

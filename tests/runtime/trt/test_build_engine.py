@@ -9,9 +9,9 @@ from trt_models import built, from_text, nd_model, needs_rtx, request_for, saved
 from nd_deploy.bundle import onnx_file
 from nd_deploy.errors import BackendError, GraphError, InputError
 from nd_deploy.precision import cast
-from nd_deploy.runtime.tensorrt.build import build_engine
+from nd_deploy.runtime.tensorrt.building.build import build_engine
+from nd_deploy.runtime.tensorrt.building.receipt import BuildReceipt
 from nd_deploy.runtime.tensorrt.profile import Range
-from nd_deploy.runtime.tensorrt.receipt import BuildReceipt
 
 pytestmark = [pytest.mark.tensorrt, needs_rtx]
 

@@ -21,12 +21,13 @@ from trt_models import (
 )
 
 from nd_deploy.errors import BackendError, InputError, MissingDependencyError
-from nd_deploy.runtime.tensorrt import build, network, process
-from nd_deploy.runtime.tensorrt.build import build_engine
+from nd_deploy.runtime.tensorrt import process
+from nd_deploy.runtime.tensorrt.building import build, network
+from nd_deploy.runtime.tensorrt.building.build import build_engine
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest
 from nd_deploy.runtime.tensorrt.device import NoDevice
 from nd_deploy.runtime.tensorrt.facts import ModelFacts
 from nd_deploy.runtime.tensorrt.log import Log
-from nd_deploy.runtime.tensorrt.request import BuildRequest
 
 rtx = pytest.mark.tensorrt
 PATIENCE_S = 60
@@ -183,8 +184,8 @@ def test_ctrl_c_on_the_command_line_ends_the_child_and_leaves_nothing(tmp_path, 
     path, broken = saved(nd_model(), tmp_path), library(hang, tmp_path)
     script = (
         "from pathlib import Path\n"
-        "from nd_deploy.runtime.tensorrt.build import build_engine\n"
-        "from nd_deploy.runtime.tensorrt.request import BuildRequest\n"
+        "from nd_deploy.runtime.tensorrt.building.build import build_engine\n"
+        "from nd_deploy.runtime.tensorrt.building.request import BuildRequest\n"
         f"build_engine(BuildRequest(Path({str(path)!r}), library='tensorrt_rtx',\n"
         f"    plugin_libraries=(Path({str(broken)!r}),)))\n"
     )

@@ -5,8 +5,8 @@ from trt_models import built, nd_model
 
 from nd_deploy.compat.trt import installed
 from nd_deploy.precision import cast
+from nd_deploy.runtime.tensorrt.building.inspector import ENGINE
 from nd_deploy.runtime.tensorrt.device import NoDevice, find_device
-from nd_deploy.runtime.tensorrt.inspector import ENGINE
 
 pytestmark = [
     pytest.mark.gpu,

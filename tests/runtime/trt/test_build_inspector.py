@@ -3,8 +3,8 @@ import json
 import pytest
 
 from nd_deploy.errors import BackendError
-from nd_deploy.runtime.tensorrt.inspector import parse_information, require_types
-from nd_deploy.runtime.tensorrt.precision import LayerPrecision
+from nd_deploy.runtime.tensorrt.building.inspector import parse_information, require_types
+from nd_deploy.runtime.tensorrt.building.precision import LayerPrecision
 
 
 def layer(name, description, key="Format/Datatype", kind="CaskConvolution"):

@@ -9,11 +9,11 @@ from trt_models import nd_model, needs_rtx, request_for, saved
 
 from nd_deploy.errors import InputError
 from nd_deploy.precision import cast
-from nd_deploy.runtime.tensorrt import build
+from nd_deploy.runtime.tensorrt.building import build
 from nd_deploy.runtime.tensorrt.device import Device
-from nd_deploy.runtime.tensorrt.engine_cache import EngineCache
-from nd_deploy.runtime.tensorrt.engine_file import read_engine, record_path
 from nd_deploy.runtime.tensorrt.engines import engine_for
+from nd_deploy.runtime.tensorrt.kept.engine_cache import EngineCache
+from nd_deploy.runtime.tensorrt.kept.engine_file import read_engine, record_path
 
 pytestmark = [pytest.mark.tensorrt, needs_rtx]
 

@@ -4,9 +4,9 @@ import pytest
 
 from nd_deploy.compat.trt import PluginId
 from nd_deploy.errors import BackendError
+from nd_deploy.runtime.tensorrt.building.paths import read_paths, require_asked
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest
 from nd_deploy.runtime.tensorrt.facts import NodeFacts
-from nd_deploy.runtime.tensorrt.paths import read_paths, require_asked
-from nd_deploy.runtime.tensorrt.request import BuildRequest
 
 OP = "NDChannelDeconv"
 OURS = PluginId(OP, "1", "nd_deploy")

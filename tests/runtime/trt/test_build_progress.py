@@ -1,6 +1,6 @@
 import re
 
-from nd_deploy.runtime.tensorrt.progress import Progress
+from nd_deploy.runtime.tensorrt.building.progress import Progress
 
 
 def percents(lines):

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from nd_deploy.errors import InputError
-from nd_deploy.runtime.tensorrt.timing import read_timing_cache, write_timing_cache
+from nd_deploy.runtime.tensorrt.building.timing import read_timing_cache, write_timing_cache
 
 EMPTY, OURS = b"head", b"head of this GPU, measurements"
 

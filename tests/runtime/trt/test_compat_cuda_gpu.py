@@ -6,8 +6,14 @@ import pytest
 from nd_deploy.compat.cuda_bindings import BindingsCuda
 from nd_deploy.compat.cuda_torch import TorchCuda
 from nd_deploy.errors import BackendError
-from nd_deploy.runtime.tensorrt.buffers import DeviceBuffer, Event, Graph, HostBuffer, Stream
 from nd_deploy.runtime.tensorrt.device import NoDevice, find_device
+from nd_deploy.runtime.tensorrt.running.buffers import (
+    DeviceBuffer,
+    Event,
+    Graph,
+    HostBuffer,
+    Stream,
+)
 
 pytestmark = pytest.mark.gpu
 

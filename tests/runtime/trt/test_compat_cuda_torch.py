@@ -10,7 +10,7 @@ from nd_deploy.compat import cuda
 from nd_deploy.compat.cuda_bindings import BindingsCuda
 from nd_deploy.compat.cuda_torch import TorchCuda
 from nd_deploy.errors import BackendError, MissingDependencyError
-from nd_deploy.runtime.tensorrt.buffers import DeviceBuffer, HostBuffer, Stream
+from nd_deploy.runtime.tensorrt.running.buffers import DeviceBuffer, HostBuffer, Stream
 
 
 class TorchOnTheCpu:

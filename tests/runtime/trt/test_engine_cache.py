@@ -7,8 +7,8 @@ import pytest
 from engine_keys import KEY
 
 from nd_deploy.errors import InputError
-from nd_deploy.runtime.tensorrt.engine_cache import EngineCache, Miss, default_folder
-from nd_deploy.runtime.tensorrt.engine_file import StoredEngine
+from nd_deploy.runtime.tensorrt.kept.engine_cache import EngineCache, Miss, default_folder
+from nd_deploy.runtime.tensorrt.kept.engine_file import StoredEngine
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from engine_keys import KEY
 
 from nd_deploy.errors import BackendError, InputError
-from nd_deploy.runtime.tensorrt.engine_file import check_engine, read_engine, write_engine
+from nd_deploy.runtime.tensorrt.kept.engine_file import check_engine, read_engine, write_engine
 
 PLAN = b"a plan" * 100
 RECEIPT = {"seconds": 1.5, "layers": ["conv", "relu"]}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from engine_keys import KEY
 
-from nd_deploy.runtime.tensorrt.engine_key import PORTABLE, EngineKey, covers
+from nd_deploy.runtime.tensorrt.kept.engine_key import PORTABLE, EngineKey, covers
 
 OTHERS = {
     "model_sha256": "b" * 64,
@@ -43,7 +43,7 @@ def test_every_field_is_part_of_the_digest_and_named_when_it_differs(name, value
 
 def test_the_digest_is_the_same_in_every_process():
     program = (
-        "import json, sys; from nd_deploy.runtime.tensorrt.engine_key import EngineKey; "
+        "import json, sys; from nd_deploy.runtime.tensorrt.kept.engine_key import EngineKey; "
         "print(EngineKey.from_dict(json.loads(sys.argv[1])).digest())"
     )
     command = [sys.executable, "-c", program, json.dumps(KEY.as_dict())]

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from engine_keys import KEY
 from fake_cuda import FakeCuda
-from fake_tensorrt import FakeTensorRT, plan
+from stand_in_tensorrt import FakeTensorRT, plan
 
 from nd_deploy.compat import cuda as cuda_compat
 from nd_deploy.compat import trt as trt_compat
 from nd_deploy.errors import BackendError, InputError
-from nd_deploy.runtime.tensorrt import probe
 from nd_deploy.runtime.tensorrt.device import NoDevice, find_device
-from nd_deploy.runtime.tensorrt.engine_facts import EngineFacts
-from nd_deploy.runtime.tensorrt.engine_file import write_engine
-from nd_deploy.runtime.tensorrt.engine_loading import Loading, load_engine
-from nd_deploy.runtime.tensorrt.probe import probe_engine, require_engine
+from nd_deploy.runtime.tensorrt.kept.engine_file import write_engine
 from nd_deploy.runtime.tensorrt.process import run_in_child
+from nd_deploy.runtime.tensorrt.running import probe
+from nd_deploy.runtime.tensorrt.running.engine_facts import EngineFacts
+from nd_deploy.runtime.tensorrt.running.engine_loading import Loading, load_engine
+from nd_deploy.runtime.tensorrt.running.probe import probe_engine, require_engine
 
 RTX = Loading("tensorrt_rtx")
 

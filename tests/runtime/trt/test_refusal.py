@@ -1,6 +1,6 @@
 import pytest
 
-from nd_deploy.runtime.tensorrt.refusal import Messages, refusal
+from nd_deploy.runtime.tensorrt.running.refusal import Messages, refusal
 
 # What TensorRT 10 and TensorRT-RTX 1.7 say.
 SAID = {

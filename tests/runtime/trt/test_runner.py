@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from fake_tensorrt import batch
+from stand_in_tensorrt import batch
 
 from nd_deploy.errors import InputError
 

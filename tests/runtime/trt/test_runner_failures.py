@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from fake_tensorrt import batch
+from stand_in_tensorrt import batch
 
 from nd_deploy.errors import BackendError
 

@@ -12,13 +12,13 @@ from onnx import helper, numpy_helper
 from nd_deploy.compat import cuda as cuda_compat
 from nd_deploy.compat.cuda_torch import TorchCuda
 from nd_deploy.errors import BackendError, InputError
-from nd_deploy.runtime.tensorrt.buffers import Event
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest
 from nd_deploy.runtime.tensorrt.device import NoDevice, find_device
-from nd_deploy.runtime.tensorrt.engine_cache import EngineCache
 from nd_deploy.runtime.tensorrt.engines import engine_for
+from nd_deploy.runtime.tensorrt.kept.engine_cache import EngineCache
 from nd_deploy.runtime.tensorrt.profile import Profile, Range
-from nd_deploy.runtime.tensorrt.request import BuildRequest
-from nd_deploy.runtime.tensorrt.runner import TensorRTRunner
+from nd_deploy.runtime.tensorrt.running.buffers import Event
+from nd_deploy.runtime.tensorrt.running.runner import TensorRTRunner
 
 pytestmark = [pytest.mark.gpu, pytest.mark.tensorrt]
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from fake_tensorrt import batch
+from stand_in_tensorrt import batch
 
 from nd_deploy.errors import BackendError
-from nd_deploy.runtime.tensorrt import runner
-from nd_deploy.runtime.tensorrt.buffers import Event, Stream
+from nd_deploy.runtime.tensorrt.running import runner
+from nd_deploy.runtime.tensorrt.running.buffers import Event, Stream
 
 
 class TestGraphs:

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 from engine_keys import KEY
-from fake_tensorrt import batch, plan
+from stand_in_tensorrt import batch, plan
 
 from nd_deploy.errors import BackendError, InputError
-from nd_deploy.runtime.tensorrt import runner
-from nd_deploy.runtime.tensorrt.engine_file import write_engine
-from nd_deploy.runtime.tensorrt.runner import TensorRTRunner
+from nd_deploy.runtime.tensorrt.kept.engine_file import write_engine
+from nd_deploy.runtime.tensorrt.running import runner
+from nd_deploy.runtime.tensorrt.running.runner import TensorRTRunner
 
 
 class TestLoading:

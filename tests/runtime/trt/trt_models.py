@@ -12,10 +12,10 @@ import pytest
 from onnx import numpy_helper, parser
 
 from nd_deploy.nd import dialect
-from nd_deploy.runtime.tensorrt.build import build_engine
+from nd_deploy.runtime.tensorrt.building.build import build_engine
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest
 from nd_deploy.runtime.tensorrt.facts import read_facts
 from nd_deploy.runtime.tensorrt.profile import Range
-from nd_deploy.runtime.tensorrt.request import BuildRequest
 from nd_deploy.runtime.tensorrt.shapes import make_profiles
 
 needs_rtx = pytest.mark.skipif(

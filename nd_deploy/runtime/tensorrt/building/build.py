@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from nd_deploy.compat import trt as compat
 from nd_deploy.errors import BackendError, InputError
-from nd_deploy.runtime.tensorrt import child
+from nd_deploy.runtime.tensorrt.building import child
+from nd_deploy.runtime.tensorrt.building.network import NEEDS_NO_GPU
+from nd_deploy.runtime.tensorrt.building.receipt import BuildReceipt
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest, check_request
 from nd_deploy.runtime.tensorrt.device import NoDevice, find_device
-from nd_deploy.runtime.tensorrt.engine_key import PORTABLE
-from nd_deploy.runtime.tensorrt.network import NEEDS_NO_GPU
+from nd_deploy.runtime.tensorrt.kept.engine_key import PORTABLE
 from nd_deploy.runtime.tensorrt.process import run_in_child
-from nd_deploy.runtime.tensorrt.receipt import BuildReceipt
-from nd_deploy.runtime.tensorrt.request import BuildRequest, check_request
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Builds one engine, in a process that may abort; see `nd_deploy.runtime.tensorrt.build`."""
+"""Builds one engine, in a process that may abort; the other side of `build` in this folder."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 from nd_deploy.compat import trt as compat
 from nd_deploy.compat.trt import TensorRT
 from nd_deploy.errors import BackendError, InputError
-from nd_deploy.runtime.tensorrt.config import configure
-from nd_deploy.runtime.tensorrt.device import require_device
-from nd_deploy.runtime.tensorrt.facts import ModelFacts, read_facts
-from nd_deploy.runtime.tensorrt.inspector import (
+from nd_deploy.runtime.tensorrt.building.config import configure
+from nd_deploy.runtime.tensorrt.building.inspector import (
     ENGINE,
     NETWORK,
     inspect_engine,
     parse_information,
     require_types,
 )
-from nd_deploy.runtime.tensorrt.log import Log
-from nd_deploy.runtime.tensorrt.network import make_builder, parse
-from nd_deploy.runtime.tensorrt.paths import LayerPath, read_paths, require_asked
-from nd_deploy.runtime.tensorrt.plugins import register_plugins
-from nd_deploy.runtime.tensorrt.precision import (
+from nd_deploy.runtime.tensorrt.building.network import make_builder, parse
+from nd_deploy.runtime.tensorrt.building.paths import LayerPath, read_paths, require_asked
+from nd_deploy.runtime.tensorrt.building.plugins import register_plugins
+from nd_deploy.runtime.tensorrt.building.precision import (
     LayerPrecision,
     main_precision,
     network_precisions,
     require_precision,
 )
+from nd_deploy.runtime.tensorrt.building.progress import Progress
+from nd_deploy.runtime.tensorrt.building.receipt import BuildReceipt
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest
+from nd_deploy.runtime.tensorrt.building.timing import write_timing_cache
+from nd_deploy.runtime.tensorrt.device import require_device
+from nd_deploy.runtime.tensorrt.facts import ModelFacts, read_facts
+from nd_deploy.runtime.tensorrt.log import Log
 from nd_deploy.runtime.tensorrt.process import Report, serve
-from nd_deploy.runtime.tensorrt.progress import Progress
-from nd_deploy.runtime.tensorrt.receipt import BuildReceipt
-from nd_deploy.runtime.tensorrt.request import BuildRequest
-from nd_deploy.runtime.tensorrt.timing import write_timing_cache
 
 PLAN = "plan.engine"
 

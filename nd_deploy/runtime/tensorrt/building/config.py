@@ -8,10 +8,10 @@ from typing import Any
 from nd_deploy.compat import trt as compat
 from nd_deploy.compat.trt import TensorRT
 from nd_deploy.errors import InputError
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest
+from nd_deploy.runtime.tensorrt.building.timing import read_timing_cache
 from nd_deploy.runtime.tensorrt.log import Log
 from nd_deploy.runtime.tensorrt.profile import Profile
-from nd_deploy.runtime.tensorrt.request import BuildRequest
-from nd_deploy.runtime.tensorrt.timing import read_timing_cache
 
 _MIB = 2**20
 

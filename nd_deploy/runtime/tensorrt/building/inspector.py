@@ -10,7 +10,7 @@ from typing import Any
 from nd_deploy.compat import trt as compat
 from nd_deploy.compat.trt import TensorRT
 from nd_deploy.errors import BackendError
-from nd_deploy.runtime.tensorrt.precision import LayerPrecision
+from nd_deploy.runtime.tensorrt.building.precision import LayerPrecision
 
 ENGINE = "the engine's inspector"
 NETWORK = "the parsed network"

@@ -10,9 +10,9 @@ from nd_deploy.compat import trt as compat
 from nd_deploy.compat.trt import PluginId, TensorRT
 from nd_deploy.errors import BackendError
 from nd_deploy.nd.ops import OPS
+from nd_deploy.runtime.tensorrt.building.precision import layers_of
+from nd_deploy.runtime.tensorrt.building.request import BODY, PLUGIN, BuildRequest
 from nd_deploy.runtime.tensorrt.facts import NodeFacts
-from nd_deploy.runtime.tensorrt.precision import layers_of
-from nd_deploy.runtime.tensorrt.request import BODY, PLUGIN, BuildRequest
 
 FOLDED = "folded"
 STANDARD = "standard"
@@ -165,8 +165,8 @@ def _why(
     if not registered:
         return (
             "no plugin of that name is registered",
-            "give a library that has it with --plugin ('nd-deploy plugin list FILE' shows what one "
-            f"has, 'nd-deploy plugin build' makes one){body}",
+            "give a library that has it with --plugin ('nd-deploy plugin check FILE' shows what "
+            f"one has, 'nd-deploy plugin build' makes one){body}",
         )
     there = ", ".join(sorted(map(str, registered)))
     rule = compat.precedence(trt)

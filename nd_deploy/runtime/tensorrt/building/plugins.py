@@ -11,8 +11,8 @@ from nd_deploy.bundle.files import sha256
 from nd_deploy.compat import trt as compat
 from nd_deploy.compat.trt import TensorRT
 from nd_deploy.errors import InputError
+from nd_deploy.runtime.tensorrt.building.request import BuildRequest
 from nd_deploy.runtime.tensorrt.log import Log
-from nd_deploy.runtime.tensorrt.request import BuildRequest
 
 PYTHON = "nd_deploy.plugins.twin"
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nd_deploy.bundle import strict_json
-from nd_deploy.runtime.tensorrt.paths import LayerPath
-from nd_deploy.runtime.tensorrt.plugins import PluginRecord
-from nd_deploy.runtime.tensorrt.precision import LayerPrecision
+from nd_deploy.runtime.tensorrt.building.paths import LayerPath
+from nd_deploy.runtime.tensorrt.building.plugins import PluginRecord
+from nd_deploy.runtime.tensorrt.building.precision import LayerPrecision
 from nd_deploy.runtime.tensorrt.profile import Profile
 
 

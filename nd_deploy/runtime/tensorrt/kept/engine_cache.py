@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from nd_deploy.errors import InputError
-from nd_deploy.runtime.tensorrt.engine_file import (
+from nd_deploy.runtime.tensorrt.kept.engine_file import (
     StoredEngine,
     read_engine,
     record_path,
     recorded_key,
     write_engine,
 )
-from nd_deploy.runtime.tensorrt.engine_key import EngineKey
+from nd_deploy.runtime.tensorrt.kept.engine_key import EngineKey
 
 ENVIRONMENT = "ND_DEPLOY_CACHE"
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from nd_deploy.bundle import strict_json
 from nd_deploy.bundle.files import readable_size, sha256, why_not_written
 from nd_deploy.errors import BackendError, InputError
-from nd_deploy.runtime.tensorrt.engine_key import SCHEMA_VERSION, EngineKey
+from nd_deploy.runtime.tensorrt.kept.engine_key import SCHEMA_VERSION, EngineKey
 
 KIND = "nd-deploy engine"
 REBUILD = "build it again: nd-deploy build"

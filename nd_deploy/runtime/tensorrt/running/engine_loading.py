@@ -12,9 +12,9 @@ from nd_deploy.bundle.files import sha256
 from nd_deploy.compat import trt as compat
 from nd_deploy.compat.trt import TensorRT
 from nd_deploy.errors import InputError
-from nd_deploy.runtime.tensorrt.engine_facts import EngineFacts, read_engine_facts
-from nd_deploy.runtime.tensorrt.plugins import PYTHON
-from nd_deploy.runtime.tensorrt.refusal import Messages, refusal
+from nd_deploy.runtime.tensorrt.building.plugins import PYTHON
+from nd_deploy.runtime.tensorrt.running.engine_facts import EngineFacts, read_engine_facts
+from nd_deploy.runtime.tensorrt.running.refusal import Messages, refusal
 
 # A registry refuses a library that it has already.
 _LOADED: set[tuple[str, Path]] = set()

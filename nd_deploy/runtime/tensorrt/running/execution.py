@@ -11,11 +11,11 @@ from nd_deploy.compat import cuda as cuda_compat
 from nd_deploy.compat import packages
 from nd_deploy.compat.cuda import Cuda
 from nd_deploy.errors import BackendError
-from nd_deploy.runtime.tensorrt.buffers import DeviceBuffer, Graph, HostBuffer, Stream
-from nd_deploy.runtime.tensorrt.engine_facts import TensorFacts
-from nd_deploy.runtime.tensorrt.engine_loading import LoadedEngine
 from nd_deploy.runtime.tensorrt.profile import Shape
-from nd_deploy.runtime.tensorrt.refusal import is_memory
+from nd_deploy.runtime.tensorrt.running.buffers import DeviceBuffer, Graph, HostBuffer, Stream
+from nd_deploy.runtime.tensorrt.running.engine_facts import TensorFacts
+from nd_deploy.runtime.tensorrt.running.engine_loading import LoadedEngine
+from nd_deploy.runtime.tensorrt.running.refusal import is_memory
 
 if TYPE_CHECKING:
     import numpy as np

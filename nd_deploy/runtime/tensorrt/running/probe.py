@@ -10,10 +10,10 @@ from typing import Any
 from nd_deploy.compat import trt as compat
 from nd_deploy.errors import BackendError
 from nd_deploy.runtime.tensorrt.device import NoDevice, find_device
-from nd_deploy.runtime.tensorrt.engine_facts import EngineFacts
-from nd_deploy.runtime.tensorrt.engine_file import StoredEngine
-from nd_deploy.runtime.tensorrt.engine_loading import Loading, load_engine
+from nd_deploy.runtime.tensorrt.kept.engine_file import StoredEngine
 from nd_deploy.runtime.tensorrt.process import Report, run_in_child, serve
+from nd_deploy.runtime.tensorrt.running.engine_facts import EngineFacts
+from nd_deploy.runtime.tensorrt.running.engine_loading import Loading, load_engine
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def probe_engine(engine: StoredEngine, loading: Loading, device: int = 0) -> Pro
         compat.linkable(loading.library) as environment,
     ):
         # Not __name__, which is "__main__" on the other side.
-        module = "nd_deploy.runtime.tensorrt.probe"
+        module = "nd_deploy.runtime.tensorrt.running.probe"
         found = run_in_child(module, job, Path(folder), environment, lambda line: None)
     if found["facts"] is None:
         return Probe(None, found["reason"], found["remedy"])

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 
 from nd_deploy.errors import InputError
-from nd_deploy.runtime.tensorrt.engine_facts import EngineFacts
-from nd_deploy.runtime.tensorrt.engine_file import REBUILD
+from nd_deploy.runtime.tensorrt.kept.engine_file import REBUILD
 from nd_deploy.runtime.tensorrt.profile import Shape
+from nd_deploy.runtime.tensorrt.running.engine_facts import EngineFacts
 
 
 def choose_profile(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from nd_deploy.errors import BackendError
-from nd_deploy.runtime.tensorrt.engine_file import REBUILD
+from nd_deploy.runtime.tensorrt.kept.engine_file import REBUILD
 
 _HERE = f"{REBUILD} on this machine, or for it"
 

@@ -17,11 +17,11 @@ from nd_deploy.errors import BackendError
 from nd_deploy.runtime.base import Receipt
 from nd_deploy.runtime.feeds import check_feeds
 from nd_deploy.runtime.tensorrt.device import Device, require_device
-from nd_deploy.runtime.tensorrt.engine_file import StoredEngine, check_engine, read_engine
-from nd_deploy.runtime.tensorrt.engine_loading import Loading, load_engine, plugin_hashes
-from nd_deploy.runtime.tensorrt.execution import Execution
-from nd_deploy.runtime.tensorrt.probe import require_engine
-from nd_deploy.runtime.tensorrt.profile_choice import check_profile, choose_profile
+from nd_deploy.runtime.tensorrt.kept.engine_file import StoredEngine, check_engine, read_engine
+from nd_deploy.runtime.tensorrt.running.engine_loading import Loading, load_engine, plugin_hashes
+from nd_deploy.runtime.tensorrt.running.execution import Execution
+from nd_deploy.runtime.tensorrt.running.probe import require_engine
+from nd_deploy.runtime.tensorrt.running.profile_choice import check_profile, choose_profile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

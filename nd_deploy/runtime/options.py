@@ -1,0 +1,82 @@
+"""What a model can be run with, and how: one vocabulary for every command and every runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nd_deploy.errors import InputError
+
+ORT_CPU = "ort-cpu"
+ORT_CUDA = "ort-cuda"
+ORT_TENSORRT = "ort-tensorrt"
+TENSORRT = "tensorrt"
+TENSORRT_RTX = "tensorrt-rtx"
+
+RUNTIMES = (ORT_CPU, ORT_CUDA, ORT_TENSORRT, TENSORRT, TENSORRT_RTX)
+ORT_RUNTIMES = (ORT_CPU, ORT_CUDA, ORT_TENSORRT)
+ENGINE_RUNTIMES = (TENSORRT, TENSORRT_RTX)
+
+_ON_GPU = (ORT_CUDA, ORT_TENSORRT, TENSORRT, TENSORRT_RTX)
+_WITH_TENSORRT = (ORT_TENSORRT, TENSORRT, TENSORRT_RTX)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model is to be run.
+
+    Attributes:
+        options: what is the runtime's own, by name, as text.
+        plugins: plugin libraries, which are code that is run.
+        precision: what an engine computes in: "float16" and "bfloat16" cast a float32 model, None
+            takes the model as it is.
+        tf32: whether a GPU may compute float32 products in TF32.
+        cuda_graph: whether to capture a CUDA graph for each set of shapes, and replay it.
+        engine: a TensorRT engine to run instead of building or looking for one.
+        trust_unrecorded: run that engine though nothing says where it is from; its code is run.
+        batch: the batches to be built for, as "1:8:32", or "8" for that one alone.
+        shapes: for inputs with other open axes, as "input=1x3x64x64:8x3x64x64:32x3x64x64".
+    """
+
+    options: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[Path, ...] = ()
+    precision: str | None = None
+    tf32: bool = False
+    cuda_graph: bool = False
+    engine: Path | None = None
+    trust_unrecorded: bool = False
+    batch: str | None = None
+    shapes: tuple[str, ...] = ()
+
+
+def check_runtime(runtime: str, options: RunOptions) -> None:
+    """Refuse a runtime that is not one of RUNTIMES, and options that mean nothing to it.
+
+    Raises:
+        InputError: there is something to refuse.
+    """
+    if runtime not in RUNTIMES:
+        raise InputError(f"there is no runtime {runtime!r}", f"choose from {', '.join(RUNTIMES)}")
+    given = (
+        ("--precision", options.precision is not None, ENGINE_RUNTIMES),
+        ("--tf32", options.tf32, _ON_GPU),
+        ("--cuda-graph", options.cuda_graph, _ON_GPU),
+        ("--plugin", bool(options.plugins), _WITH_TENSORRT),
+        ("--batch", options.batch is not None, _WITH_TENSORRT),
+        ("--shape", bool(options.shapes), _WITH_TENSORRT),
+        ("--engine", options.engine is not None, ENGINE_RUNTIMES),
+    )
+    for flag, present, takers in given:
+        if present and runtime not in takers:
+            raise InputError(
+                f"{flag} means nothing to --runtime {runtime}",
+                f"drop it, or run the model on {' or '.join(takers)}",
+            )
+    if options.engine is None and options.trust_unrecorded:
+        raise InputError("--trust-unrecorded is for an --engine", "name one, or drop it")
+    if options.engine is not None and (options.batch is not None or options.shapes):
+        raise InputError(
+            "--batch and --shape are for building an engine, and --engine names one that is built",
+            "give the one or the other",
+        )

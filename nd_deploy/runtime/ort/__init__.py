@@ -1,0 +1,1 @@
+"""What ONNX Runtime's sessions need besides the model: providers, libraries, plugins, buffers."""

@@ -1,0 +1,1 @@
+"""Engines at work: loading, memory, CUDA graphs."""
