@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -114,11 +113,11 @@ def check_library(
 
 def _ask(path: Path, host: str | None = None) -> dict[str, Any] | Problem:
     """The probe's result, or how it ended without one."""
-    command = [sys.executable, "-m", "nd_deploy.plugins.probe", str(path)]
-    with nullcontext({}) if host is None else trt.linkable(host) as variables:
+    arguments = [str(path)] if host is None else [str(path), host]
+    with trt.linkable(host or "") as variables:
         try:
             done = subprocess.run(
-                [*command, *([host] if host else [])],
+                [sys.executable, "-m", "nd_deploy.plugins.probe", *arguments],
                 env=os.environ | variables,
                 capture_output=True,
                 text=True,

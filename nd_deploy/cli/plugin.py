@@ -110,7 +110,7 @@ def list_command(as_json: bool) -> None:
                 "plugins": list(OPS),
                 "folder": str(default_folder()),
                 "libraries": [_library_fields(library) for library in libraries],
-                "damaged": [{"library": path, "problem": problem} for path, problem in damaged],
+                "damaged": [{"library": file, "problem": problem} for file, problem in damaged],
             }
         )
         return
@@ -118,8 +118,8 @@ def list_command(as_json: bool) -> None:
     for library in libraries:
         click.echo()
         table(("", ""), _facts(library))
-    for path, problem in damaged:
-        click.echo(f"\ndamaged: {path}\n  {problem}")
+    for file, problem in damaged:
+        click.echo(f"\ndamaged: {file}\n  {problem}")
     if not libraries:
         click.echo(f"\nno library in {default_folder()}\nnext:\n  nd-deploy plugin build")
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nd_deploy.errors import UnsupportedLayerError
 from nd_deploy.nd.batch_formulas import BATCH_FORMULAS
 from nd_deploy.nd.formulas import Formula
-from nd_deploy.nd.recognise import PROBE_TOLERANCE, NDLayer, Recognition
+from nd_deploy.nd.recognise import PROBE_TOLERANCE, NDLayer, Recognition, probe
 from nd_deploy.nd.twin import float32_copy, float64_outline, float64_twin
 from nd_deploy.threads import single_threaded_numpy, single_threaded_torch
 
@@ -97,31 +95,15 @@ def _proven(layer: NDLayer, module: nn.Module) -> NDLayer | str:
         # Either the layer is small, or its code does not bear having outputs taken away.
         result = _probe(float64_twin(module), formula)
     if isinstance(result, str):
-        return result
+        return f"in training mode {result}"
     if result > PROBE_TOLERANCE:
-        return f"its output in training mode differs from {formula.name} by {result:.1e}"
+        return f"in training mode its output differs from {formula.name} by {result:.1e}"
     return replace(layer, formula=formula, probe_error=result)
 
 
 def _probe(twin: nn.Module, formula: Formula) -> float | str:
-    """The worst relative error over the formula's probes, or how the layer itself failed."""
     _take_statistics_of_each_batch(twin)
-    generator = torch.Generator().manual_seed(0)
-    worst = 0.0
-    with torch.no_grad():
-        for x in formula.probes(twin, generator):
-            expected = formula.compute(twin, x.clone())
-            try:
-                actual = twin(x)
-            except Exception as error:
-                # Foreign code may raise anything; what it raised is the reason given.
-                return f"its forward in training mode raises {type(error).__name__}: {error}"
-            if not isinstance(actual, Tensor) or actual.shape != expected.shape:
-                return "its output in training mode has another shape"
-            scale = float(expected.abs().max()) or 1.0
-            difference = float((actual - expected).abs().max()) / scale
-            worst = max(worst, difference if math.isfinite(difference) else math.inf)
-    return worst
+    return probe(twin, formula)
 
 
 def _take_statistics_of_each_batch(layer: nn.Module) -> None:

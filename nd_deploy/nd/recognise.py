@@ -129,7 +129,7 @@ def _match(layer: nn.Module) -> tuple[tuple[Formula, float] | None, list[str]]:
     differences: dict[str, list[str]] = {}
     for formula in FORMULAS:
         problem = formula.mismatch(layer)
-        result = problem if problem is not None else _probe(layer, formula)
+        result = problem if problem is not None else probe(layer, formula)
         if isinstance(result, float) and result <= PROBE_TOLERANCE:
             return (formula, result), []
         reason = result if isinstance(result, str) else f"output differs by {result:.1e}"
@@ -137,8 +137,16 @@ def _match(layer: nn.Module) -> tuple[tuple[Formula, float] | None, list[str]]:
     return None, [f"  not {', '.join(names)}: {reason}" for reason, names in differences.items()]
 
 
-def _probe(layer: nn.Module, formula: Formula) -> float | str:
-    """The worst relative error over the formula's probes, or how the layer itself failed."""
+def probe(layer: nn.Module, formula: Formula) -> float | str:
+    """Hold a layer against a formula.
+
+    Args:
+        layer: a float64 copy of one, in the mode to look at.
+        formula: what it is to compute.
+
+    Returns:
+        The worst relative error over the formula's probes, or how the layer itself failed.
+    """
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     with torch.no_grad():

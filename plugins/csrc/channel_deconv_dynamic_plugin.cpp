@@ -45,7 +45,11 @@ void ChannelDeconvDynamicPlugin::check_shapes(std::vector<nvinfer1::Dims> const&
 
 std::size_t ChannelDeconvDynamicPlugin::workspace_bytes(std::vector<nvinfer1::Dims> const& inputs,
                                                         nvinfer1::DataType type) const {
-  return bytes_for(Maps{inputs[0]}, block_, launcher_type(type));
+  std::size_t const bytes = bytes_for(Maps{inputs[0]}, block_, launcher_type(type));
+  if (bytes == 0 && volume_from(inputs[0], 0) != 0) {
+    refuse_size(inputs[0]);
+  }
+  return bytes;
 }
 
 int ChannelDeconvDynamicPlugin::launch(Call const& call) const {

@@ -49,7 +49,11 @@ void FastDeconvDynamicPlugin::check_shapes(std::vector<nvinfer1::Dims> const& in
 std::size_t FastDeconvDynamicPlugin::workspace_bytes(std::vector<nvinfer1::Dims> const& inputs,
                                                      nvinfer1::DataType type) const {
   NdFastDeconvShape const shape = launcher_shape(inputs[x], inputs[weight]);
-  return nd_fast_deconv_dynamic_workspace(&shape, launcher_type(type));
+  std::size_t const bytes = nd_fast_deconv_dynamic_workspace(&shape, launcher_type(type));
+  if (bytes == 0) {
+    refuse_size(inputs[x]);
+  }
+  return bytes;
 }
 
 int FastDeconvDynamicPlugin::launch(Call const& call) const {

@@ -35,6 +35,10 @@ std::vector<Dims> shapes_of(Desc const* tensors, int32_t count, Shape&& shape) {
   return shapes;
 }
 
+std::vector<Dims> largest_of(DynamicPluginTensorDesc const* tensors, int32_t count) {
+  return shapes_of(tensors, count, [](auto& tensor) { return tensor.max; });
+}
+
 }  // namespace
 
 nvinfer1::IPluginCapability* Plugin::getCapabilityInterface(
@@ -96,6 +100,10 @@ int32_t Plugin::configurePlugin(DynamicPluginTensorDesc const* inputs, int32_t i
   return guarded(op_, failure, [&] {
     require_counts(input_count, output_count);
     check_shapes(shapes_of(inputs, input_count, [](auto& input) { return input.desc.dims; }));
+    std::vector<Dims> const largest = largest_of(inputs, input_count);
+    check_shapes(largest);
+    // getWorkspaceSize has no way to refuse.
+    workspace_bytes(largest, inputs[0].desc.type);
     return success;
   });
 }
@@ -105,8 +113,7 @@ std::size_t Plugin::getWorkspaceSize(DynamicPluginTensorDesc const* inputs, int3
                                      int32_t output_count) const noexcept {
   return guarded(op_, std::size_t{0}, [&] {
     require_counts(input_count, output_count);
-    return workspace_bytes(shapes_of(inputs, input_count, [](auto& input) { return input.max; }),
-                           inputs[0].desc.type);
+    return workspace_bytes(largest_of(inputs, input_count), inputs[0].desc.type);
   });
 }
 

@@ -82,8 +82,9 @@ class Plugin : public nvinfer1::IPluginV3,
   // known yet and fit everything.
   virtual void check_shapes(std::vector<nvinfer1::Dims> const& inputs) const = 0;
 
-  // The bytes of workspace for inputs of these shapes, all of them known, and x of this type. Must
-  // not shrink as a shape grows: an engine allots what the largest of its profile asks for.
+  // The bytes of workspace for inputs of these shapes, all of them known, and x of this type.
+  // Throws if the kernels cannot compute on them. Must not shrink as a shape grows: an engine
+  // allots what the largest of its profile asks for.
   virtual std::size_t workspace_bytes(std::vector<nvinfer1::Dims> const& inputs,
                                       nvinfer1::DataType type) const;
 

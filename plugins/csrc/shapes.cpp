@@ -19,6 +19,10 @@ void refuse_shape(char const* name, nvinfer1::Dims const& shape, std::string con
                               expected);
 }
 
+void refuse_size(nvinfer1::Dims const& x) {
+  refuse_shape("x", x, "one that holds a sample and is within the limits of the kernels");
+}
+
 void require_shape(char const* name, nvinfer1::Dims const& shape,
                    std::initializer_list<int64_t> expected) {
   nvinfer1::Dims wanted{};

@@ -33,6 +33,9 @@ void require_shape(char const* name, nvinfer1::Dims const& shape,
 [[noreturn]] void refuse_shape(char const* name, nvinfer1::Dims const& shape,
                                std::string const& expected);
 
+// Throws std::invalid_argument: the kernels refuse to compute on x of this shape.
+[[noreturn]] void refuse_size(nvinfer1::Dims const& x);
+
 // The product of the sizes from axis `first` on, all of which are known.
 int64_t volume_from(nvinfer1::Dims const& shape, int32_t first);
 

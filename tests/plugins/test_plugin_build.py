@@ -129,7 +129,7 @@ def test_a_library_that_is_named_has_to_exist(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"the library .* is no file"):
         find_library(tmp_path / "absent.so")
     monkeypatch.setenv(library.ENVIRONMENT, str(tmp_path / "absent.so"))
-    with pytest.raises(InputError, match="ND_DEPLOY_PLUGIN names"):
+    with pytest.raises(InputError, match="that ND_DEPLOY_PLUGIN names is no file"):
         find_library()
 
 

@@ -16,7 +16,7 @@ from plugin_cases import (
     known,
     profiles,
 )
-from v3 import BF16, FLOAT, HALF, INT8, RefusedError, desc
+from v3 import BF16, FLOAT, HALF, INT8, RefusedError, desc, profile
 
 
 @pytest.mark.parametrize("op", ALL)
@@ -59,8 +59,10 @@ def test_another_number_of_tensors_is_refused(plugin, op):
 def test_shapes_that_fit_are_accepted_known_or_not(plugin, op):
     made = plugin(op)
     made.configure(*profiles(op))
-    open_shapes = [tuple(-1 for _ in shape) for shape in SHAPES[op]]
-    made.configure(*profiles(op, open_shapes))
+    inputs, outputs = profiles(op)
+    for tensor in (*inputs, *outputs):
+        tensor.desc = desc([-1] * tensor.desc.dims.rank)
+    made.configure(inputs, outputs)
     for kind in (FLOAT, HALF, BF16):
         made.on_shape_change(*descs(op, kind))
     made.on_shape_change(*descs(op, shapes=[(0, *SHAPES[op][0][1:]), *SHAPES[op][1:]]))
@@ -127,3 +129,23 @@ def test_the_workspace_is_that_of_the_profile_s_largest_shape(plugin, op):
     sizes = [made.workspace(*profiles(op, batch=batch)) for batch in range(1, 65)]
     assert sizes == sorted(sizes)
     assert plugin("NDChannelDeconv").workspace(*profiles("NDChannelDeconv")) == 0
+
+
+@pytest.mark.parametrize(
+    ("op", "most"),
+    [(CHANNEL, (2**20, 9, 64, 64)), (FAST, (2**20, 8, 64, 64)), (FAST, (2, 8, 2, 1))],
+)
+def test_a_profile_whose_largest_shape_the_kernels_refuse_is_refused(plugin, op, most):
+    inputs, outputs = profiles(op)
+    inputs[0] = profile(SHAPES[op][0], most)
+    with pytest.raises(RefusedError, match=r"x has shape .*within the limits of the kernels"):
+        plugin(op).configure(inputs, outputs)
+    assert plugin(op).workspace(inputs, outputs) == 0
+
+
+def test_a_profile_s_largest_shape_has_to_fit_as_well(plugin):
+    op = "NDChannelDeconv"
+    inputs, outputs = profiles(op)
+    inputs[0] = profile((-1, -1, 5, 5), (2, 10, 5, 5))
+    with pytest.raises(RefusedError, match="blocks of 3"):
+        plugin(op).configure(inputs, outputs)

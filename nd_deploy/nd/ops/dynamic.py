@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from nd_deploy.nd.ops.base import Op, X
 from nd_deploy.nd.ops.statistics import CENTRE, DECONV, MEAN, NUMBERS
+from nd_deploy.nd.ops.weights import FOLD_CONVOLUTION, FOLD_LINEAR
 
 FAST_DECONV_DYNAMIC = "NDFastDeconvDynamic"
 DELINEAR_DYNAMIC = "NDDelinearDynamic"
@@ -111,26 +112,7 @@ _TYPED_PARAMETERS = """
 
 _FAST_DECONV_BODY = f"""
         x_wide = CastLike (x, weight){NUMBERS}{_PATCHES}{_GROUP_SAMPLES}{MEAN}{CENTRE}{DECONV}
-        mean = Squeeze (sample_mean, two)
-        outputs = Shape <start: int = 0, end: int = 1> (weight)
-        groups = Shape <start: int = 0, end: int = 1> (deconv)
-        features = Shape <start: int = 1, end: int = 2> (deconv)
-        outputs_a_group = Div (outputs, groups)
-        blocks = Concat <axis: int = 0> (groups, outputs_a_group, features, rest)
-        w_blocks = Reshape (weight, blocks)
-        w_rows = Transpose <perm: ints = [0, 1, 3, 2]> (w_blocks)
-        d_each = Unsqueeze (deconv, one)
-        w_whitened = MatMul (w_rows, d_each)
-        mean_axes = Constant <value_ints: ints = [1, 2]> ()
-        m_each = Unsqueeze (mean, mean_axes)
-        wm = Mul (w_whitened, m_each)
-        sum_axes = Constant <value_ints: ints = [2, 3]> ()
-        wm_sum = ReduceSum <keepdims: int = 0> (wm, sum_axes)
-        correction = Reshape (wm_sum, rest)
-        b_folded = Sub (bias, correction)
-        w_strided = Transpose <perm: ints = [0, 1, 3, 2]> (w_whitened)
-        w_shape = Shape (weight)
-        w_folded = Reshape (w_strided, w_shape){_TYPED_PARAMETERS}"""
+        mean = Squeeze (sample_mean, two){FOLD_CONVOLUTION}{_TYPED_PARAMETERS}"""
 
 _DELINEAR_BODY = f"""
         x_wide = CastLike (x, weight){NUMBERS}
@@ -140,17 +122,7 @@ _DELINEAR_BODY = f"""
         rows = Reshape (x_wide, row_sizes)
         columns = Transpose <perm: ints = [1, 0]> (rows)
         samples = Unsqueeze (columns, first){MEAN}{CENTRE}{DECONV}
-        mean = Squeeze (sample_mean, two)
-        outputs = Shape <start: int = 0, end: int = 1> (weight)
-        blocks = Concat <axis: int = 0> (outputs, rest, block)
-        w_blocks = Reshape (weight, blocks)
-        w_whitened = MatMul (w_blocks, deconv)
-        wm = Mul (w_whitened, mean)
-        sum_axes = Constant <value_ints: ints = [1, 2]> ()
-        correction = ReduceSum <keepdims: int = 0> (wm, sum_axes)
-        b_folded = Sub (bias, correction)
-        w_shape = Shape (weight)
-        w_folded = Reshape (w_whitened, w_shape){_TYPED_PARAMETERS}"""
+        mean = Squeeze (sample_mean, two){FOLD_LINEAR}{_TYPED_PARAMETERS}"""
 
 _SPLIT_CHANNELS = """
         x_shape = Shape (x)

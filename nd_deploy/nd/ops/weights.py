@@ -9,20 +9,7 @@ FAST_DECONV_TRANSPOSE = "NDFastDeconvTranspose"
 CONV_ATTRIBUTES = ("kernel_shape", "strides", "pads", "dilations", "group")
 TRANSPOSE_ATTRIBUTES = ("kernel_shape", "strides", "pads", "dilations", "output_padding")
 
-WEIGHT_OPS = (
-    Op(
-        FAST_DECONV,
-        "Convolution of whitened patches: conv(x, W (D ⊗ I), b - W (D ⊗ I) mean).",
-        (
-            X,
-            ("weight", "(O, C / group, *kernel)"),
-            ("bias", "(O,)"),
-            ("mean", "running mean, (group, F)"),
-            ("deconv", "running D, (group, F, F)"),
-        ),
-        CONV_ATTRIBUTES,
-        """
-        rest = Constant <value_ints: ints = [-1]> ()
+FOLD_CONVOLUTION = """
         outputs = Shape <start: int = 0, end: int = 1> (weight)
         groups = Shape <start: int = 0, end: int = 1> (deconv)
         features = Shape <start: int = 1, end: int = 2> (deconv)
@@ -42,7 +29,37 @@ WEIGHT_OPS = (
         b_folded = Sub (bias, correction)
         w_strided = Transpose <perm: ints = [0, 1, 3, 2]> (w_whitened)
         w_shape = Shape (weight)
-        w_folded = Reshape (w_strided, w_shape)
+        w_folded = Reshape (w_strided, w_shape)"""
+"""`w_folded` and `b_folded` of a convolution, by `mean`, (G, F), and `deconv`; `rest` is -1."""
+
+FOLD_LINEAR = """
+        outputs = Shape <start: int = 0, end: int = 1> (weight)
+        features = Shape <start: int = -1> (deconv)
+        blocks = Concat <axis: int = 0> (outputs, rest, features)
+        w_blocks = Reshape (weight, blocks)
+        w_whitened = MatMul (w_blocks, deconv)
+        wm = Mul (w_whitened, mean)
+        sum_axes = Constant <value_ints: ints = [1, 2]> ()
+        correction = ReduceSum <keepdims: int = 0> (wm, sum_axes)
+        b_folded = Sub (bias, correction)
+        w_shape = Shape (weight)
+        w_folded = Reshape (w_whitened, w_shape)"""
+"""The same of a linear layer, by `mean`, (..., F), and `deconv`, (..., F, F)."""
+
+WEIGHT_OPS = (
+    Op(
+        FAST_DECONV,
+        "Convolution of whitened patches: conv(x, W (D ⊗ I), b - W (D ⊗ I) mean).",
+        (
+            X,
+            ("weight", "(O, C / group, *kernel)"),
+            ("bias", "(O,)"),
+            ("mean", "running mean, (group, F)"),
+            ("deconv", "running D, (group, F, F)"),
+        ),
+        CONV_ATTRIBUTES,
+        f"""
+        rest = Constant <value_ints: ints = [-1]> (){FOLD_CONVOLUTION}
         w_typed = CastLike (w_folded, x)
         b_typed = CastLike (b_folded, x)
         y = Conv <kernel_shape: ints = @kernel_shape, strides: ints = @strides,
@@ -94,19 +111,8 @@ WEIGHT_OPS = (
         "Linear layer of whitened features: x (W (I ⊗ D))^T + b - W (I ⊗ D) mean.",
         (("x", "(..., I)"), ("weight", "(O, I)"), ("bias", "(O,)"), *WHITENING),
         (),
-        """
-        rest = Constant <value_ints: ints = [-1]> ()
-        outputs = Shape <start: int = 0, end: int = 1> (weight)
-        features = Shape <start: int = 0, end: int = 1> (deconv)
-        blocks = Concat <axis: int = 0> (outputs, rest, features)
-        w_blocks = Reshape (weight, blocks)
-        w_whitened = MatMul (w_blocks, deconv)
-        wm = Mul (w_whitened, mean)
-        sum_axes = Constant <value_ints: ints = [1, 2]> ()
-        correction = ReduceSum <keepdims: int = 0> (wm, sum_axes)
-        b_folded = Sub (bias, correction)
-        w_shape = Shape (weight)
-        w_folded = Reshape (w_whitened, w_shape)
+        f"""
+        rest = Constant <value_ints: ints = [-1]> (){FOLD_LINEAR}
         w_columns = Transpose <perm: ints = [1, 0]> (w_folded)
         w_typed = CastLike (w_columns, x)
         b_typed = CastLike (b_folded, x)
