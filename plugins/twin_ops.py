@@ -129,7 +129,6 @@ PLUGIN_OPS: Mapping[str, PluginOp] = {
             3,
             {
                 "kernel_shape": "ints",
-                "strides": "ints",
                 "pads": "ints",
                 "dilations": "ints",
                 "group": "int",

@@ -14,7 +14,7 @@ from nd_deploy.nd.ops.dynamic import (
 )
 
 # How many numbers each attribute of a 2-D window has.
-_LENGTHS = {"kernel_shape": 2, "strides": 2, "pads": 4, "dilations": 2, "sampling_strides": 2}
+_LENGTHS = {"kernel_shape": 2, "pads": 4, "dilations": 2, "sampling_strides": 2}
 
 
 def _infer_folded_convolution(context: shape_inference.InferenceContext) -> None:

@@ -76,7 +76,7 @@ CreatorList const& known_creators() {
   static Creator leftover_relu{"NDChannelDeconvLeftoverRelu", {}, make_frozen<true, true>};
   static Creator fast_dynamic{
       "NDFastDeconvDynamic",
-      {integers("kernel_shape", 2), integers("strides", 2), integers("pads", 4),
+      {integers("kernel_shape", 2), integers("pads", 4),
        integers("dilations", 2), integers("group"), integers("block"), integers("n_iter"),
        integers("sampling_strides", 2), number("eps")},
       make_dynamic<FastDeconvDynamicPlugin>};

@@ -15,7 +15,6 @@ int64_t times(int64_t size, int64_t factor) {
 FastDeconvDynamicPlugin::FastDeconvDynamicPlugin(char const* op, Fields const& fields)
     : Plugin{op, bias + 1, folded_bias + 1},
       kernel_{fields.integers<2>("kernel_shape", 1)},
-      strides_{fields.integers<2>("strides", 1)},
       pads_{fields.integers<4>("pads", 0)},
       dilations_{fields.integers<2>("dilations", 1)},
       group_{fields.integer("group", 1)},
@@ -69,7 +68,6 @@ int FastDeconvDynamicPlugin::launch(Call const& call) const {
 
 std::vector<nvinfer1::PluginField> FastDeconvDynamicPlugin::fields() const {
   return {field_of("kernel_shape", kernel_),
-          field_of("strides", strides_),
           field_of("pads", pads_),
           field_of("dilations", dilations_),
           field_of("group", &group_),

@@ -30,7 +30,6 @@ class FastDeconvDynamicPlugin final : public Plugin {
   NdFastDeconvShape launcher_shape(nvinfer1::Dims const& maps, nvinfer1::Dims const& weights) const;
 
   std::array<int32_t, 2> kernel_;
-  std::array<int32_t, 2> strides_;  // of the convolution that follows, where they have their effect
   std::array<int32_t, 4> pads_;     // as ONNX has them: both beginnings, then both ends
   std::array<int32_t, 2> dilations_;
   int32_t group_;

@@ -23,7 +23,7 @@ def inferred(call, x, weight):
 
 
 WINDOW = (
-    "kernel_shape=[3,2], strides=[1,1], pads=[0,0,0,0], dilations=[1,1], sampling_strides=[3,3], "
+    "kernel_shape=[3,2], pads=[0,0,0,0], dilations=[1,1], sampling_strides=[3,3], "
     "group=1, block=4, n_iter=5, eps=0.1"
 )
 FOLDED_CONV = f"w, b = nd_deploy.NDFastDeconvDynamic <{WINDOW}> (x, weight, bias)"

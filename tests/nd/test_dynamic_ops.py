@@ -61,7 +61,6 @@ def convolution(layer):
     """The call of a layer: the node, and the convolution behind it."""
     window = options(
         kernel_shape=layer.kernel_size,
-        strides=layer.stride,
         pads=layer.padding * 2,
         dilations=layer.dilation,
         group=layer.groups,
@@ -74,7 +73,7 @@ def convolution(layer):
     )
     return f"""
         w, b = nd_deploy.NDFastDeconvDynamic <{attributes(**window, **own)}> (x, weight, bias)
-        y = Conv <{attributes(**window)}> (x, w, b)"""
+        y = Conv <{attributes(**window, strides=layer.stride)}> (x, w, b)"""
 
 
 def linear(layer):

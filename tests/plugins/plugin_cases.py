@@ -25,7 +25,6 @@ FIELDS = {
     **{op: {} for op in FROZEN},
     FAST: {
         "kernel_shape": ints(3, 2),
-        "strides": ints(2, 1),
         "pads": ints(1, 0, 2, 1),
         "dilations": ints(1, 2),
         "group": ints(1),

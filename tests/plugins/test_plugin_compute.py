@@ -161,7 +161,6 @@ def fast_fields(layer):
     (height, width), (vertical, horizontal) = layer.kernel_size, layer.padding
     return {
         "kernel_shape": ints_of(height, width),
-        "strides": ints_of(*layer.stride),
         "pads": ints_of(vertical, horizontal, vertical, horizontal),
         "dilations": ints_of(*layer.dilation),
         "group": ints_of(layer.groups),

@@ -23,7 +23,6 @@ from nd_deploy.plugins.twin_ops import PLUGIN_OPS
 
 FAST_DECONV = {
     "kernel_shape": (3, 3),
-    "strides": (1, 1),
     "pads": (1, 1, 1, 1),
     "dilations": (1, 1),
     "group": 1,

@@ -42,7 +42,7 @@ NODES = {
         MAPS.replace("C", "11"),
     ),
     "NDFastDeconvDynamic": (
-        "<kernel_shape=[3,3], strides=[2,1], pads=[1,1,1,1], dilations=[1,1], group=1, block=4,"
+        "<kernel_shape=[3,3], pads=[1,1,1,1], dilations=[1,1], group=1, block=4,"
         " n_iter=5, sampling_strides=[6,3], eps=1e-5> (x, weight, bias)",
         "float[6,8,3,3] weight, float[6] bias",
         MAPS.replace("C", "8"),

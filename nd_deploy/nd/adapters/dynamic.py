@@ -102,7 +102,6 @@ class FastDeconvDynamicAdapter(_FoldingAdapter):
             FAST_DECONV_DYNAMIC,
             x,
             kernel_shape=list(self.weight.shape[2:]),
-            strides=self.stride,
             pads=self.padding * 2,
             dilations=self.dilation,
             sampling_strides=self.sampling,

@@ -20,7 +20,6 @@ CHANNEL_DECONV_DYNAMIC = "NDChannelDeconvDynamic"
 
 FAST_DECONV_DYNAMIC_ATTRIBUTES = (
     "kernel_shape",
-    "strides",
     "pads",
     "dilations",
     "group",
