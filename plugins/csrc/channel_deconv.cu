@@ -159,9 +159,9 @@ cudaError_t launch_leftover(ChannelDeconv const& call, Leftover<T> const& leftov
   constexpr std::int64_t kMostBlocks = 1 << 16;
   std::int64_t const work = leftover.images * leftover.per_image / kWidth;
   std::int64_t const blocks = (work + kLeftoverThreads - 1) / kLeftoverThreads;
-  return launch(scale_leftover<T, kWidth>, dim3(static_cast<unsigned>(std::min(blocks, kMostBlocks))),
-                dim3(kLeftoverThreads), 0, call.stream, leftover, call.leftover_mean,
-                call.leftover_scale);
+  dim3 const grid(static_cast<unsigned>(std::min(blocks, kMostBlocks)));
+  return launch(scale_leftover<T, kWidth>, grid, dim3(kLeftoverThreads), 0, call.stream, leftover,
+                call.leftover_mean, call.leftover_scale);
 }
 
 template <typename T>

@@ -27,7 +27,7 @@ enum NdType { ND_FLOAT32 = 0, ND_FLOAT16 = 1, ND_BFLOAT16 = 2 };
 
 enum NdError {
   ND_ERROR_TYPE = -1,       // the type is none of NdType
-  ND_ERROR_SHAPE = -2,      // a size, count or option is out of range, or sizes contradict each other
+  ND_ERROR_SHAPE = -2,      // a size or option is out of range, or sizes contradict each other
   ND_ERROR_POINTER = -3,    // a pointer that is needed is null
   ND_ERROR_LEFTOVER = -4,   // channels are left over, but their mean or scale is null
   ND_ERROR_WORKSPACE = -5,  // the workspace is null, misaligned or smaller than was asked for

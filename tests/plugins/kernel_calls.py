@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -136,7 +135,3 @@ def nvcc_or_skip() -> str:
     if nvcc is None:
         pytest.skip("needs nvcc, the compiler of the CUDA toolkit")
     return nvcc
-
-
-def pointer(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)

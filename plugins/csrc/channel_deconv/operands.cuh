@@ -6,11 +6,11 @@
 //             tensor core cycles as three TF32 products take, which leave 2^-22.
 //   bfloat16  x is one part as it is, D three: no product is left out.
 //   float16   x is one part as it is, D two float16 parts. A row of D is first scaled by a power of
-//             two, so that its largest element is in [2^14, 2^15) and no part underflows that counts.
-// 16-bit x cannot be centred without rounding it, so there y = D x - D mean. Before y is rounded its
-// error is below 2^-21 of the sum of |D| (|x| + |mean|): D's split and float32's additions give 2^-23,
-// tensor cores' truncation of the leading products, 2 in a step of 16 features, the rest. To outweigh
-// the rounding of a float16 y that sum has to be 500 times y, of a bfloat16 y 4000 times.
+//             two: its largest element is then in [2^14, 2^15), and no part underflows that counts.
+// 16-bit x cannot be centred without rounding it, so there y = D x - D mean. In emulation, with
+// terms of one sign that the mean cancels, y's error before its rounding was 2^-21 of the sum of
+// |D| (|x| + |mean|) for 64 features of float16, 2^-20 for 128, and 2^-22 of bfloat16, from tensor
+// cores' truncation. To show beside the rounding of a float16 y, the sum has to be 500 times y.
 #pragma once
 
 #include <cstdint>
@@ -109,7 +109,7 @@ __device__ __forceinline__ void split_x(std::uint32_t first, std::uint32_t secon
   }
 }
 
-// The power of two that brings `largest` into [2^14, 2^15), as far as it and its inverse are normal.
+// The power of two that brings `largest` into [2^14, 2^15), if it and its inverse are normal.
 __device__ __forceinline__ int scale_exponent(float largest) {
   int const exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127;
   int const wanted = 14 - exponent;

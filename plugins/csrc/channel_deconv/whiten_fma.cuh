@@ -1,6 +1,6 @@
 // Whitening by ordinary multiply-adds: any size of block, any GPU.
 //
-// A block of threads computes tiles of 64 features of 64 columns, each thread 4 x 4 of them, from
+// A block of threads computes a tile of 64 features of 64 columns, each thread 4 x 4 of it, from
 // slices of 16 features of D and x - mean in shared memory. A slice's products are summed on their
 // own before they are added to what came before, which keeps the error of long sums small.
 #pragma once
@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "columns.cuh"
 #include "../primitives.cuh"
+#include "columns.cuh"
 
 namespace nd {
 
@@ -122,25 +122,21 @@ __global__ void __launch_bounds__(WhitenFma::kThreads, 3)
   using Shape = WhitenFma;
   WhitenSlices& slices = *dynamic_shared<WhitenSlices>();
   int const first_row = static_cast<int>(blockIdx.y) * Shape::kRows;
-  std::uint32_t const tiles = (columns.count + Shape::kColumns - 1) / Shape::kColumns;
-  for (std::uint32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    if (threadIdx.x < Shape::kColumns) {
-      Run const run = locate(columns, tile * Shape::kColumns + threadIdx.x, 1);
-      slices.offsets[threadIdx.x] = run.valid ? run.offset : -1;
-    }
+  if (threadIdx.x < Shape::kColumns) {
+    Run const run = locate(columns, blockIdx.x * Shape::kColumns + threadIdx.x, 1);
+    slices.offsets[threadIdx.x] = run.valid ? run.offset : -1;
+  }
+  __syncthreads();
+  float results[Shape::kShare][Shape::kShare] = {};
+  SliceShare share = fetch(columns, slices, mean, deconv, first_row, 0);
+  for (int depth = 0; depth < columns.features; depth += Shape::kDepth) {
+    put(slices, share);
     __syncthreads();
-    float results[Shape::kShare][Shape::kShare] = {};
-    SliceShare share = fetch(columns, slices, mean, deconv, first_row, 0);
-    for (int depth = 0; depth < columns.features; depth += Shape::kDepth) {
-      put(slices, share);
-      __syncthreads();
-      share = fetch(columns, slices, mean, deconv, first_row, depth + Shape::kDepth);
-      multiply_slice(slices, results);
-      __syncthreads();
-    }
-    store_tile(columns, slices, first_row, results);
+    share = fetch(columns, slices, mean, deconv, first_row, depth + Shape::kDepth);
+    multiply_slice(slices, results);
     __syncthreads();
   }
+  store_tile(columns, slices, first_row, results);
 }
 
 }  // namespace nd

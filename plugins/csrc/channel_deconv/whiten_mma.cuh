@@ -6,17 +6,17 @@
 // not wait for each other: while some wait for memory, others multiply.
 //
 // What makes this possible is that a product does not mind the order of its columns or of the
-// features that it sums over. With lane = 4 g + t, a lane holds features 16 k + 4 t .. + 3 of run g,
-// and in its n-th product column n of each run. So its loads are vectors of Width elements, and so
-// are its stores: results t of the n-th product are columns n of runs 2 t and 2 t + 1, and the runs
-// are ordered such that the four lanes of a row write next to each other.
+// features that it sums over. With lane = 4 g + t, a lane holds features 16 k + 4 t .. + 3 of run
+// g, and in its n-th product column n of each run. So its loads are vectors of Width elements, and
+// so are its stores: results t of the n-th product are columns n of runs 2 t and 2 t + 1, and the
+// runs are ordered such that the four lanes of a row write next to each other.
 #pragma once
 
 #include <cstdint>
 
+#include "../primitives.cuh"
 #include "columns.cuh"
 #include "operands.cuh"
-#include "../primitives.cuh"
 #include "whiten_tables.cuh"
 
 namespace nd {
@@ -143,12 +143,10 @@ __device__ __forceinline__ void add_leading(WhitenTables<T, kPadded>& tables,
 }
 
 // Writes one of the lane's two rows of results: one of its features of both its runs.
-template <bool kWhole, typename T, int kPadded>
+template <bool kWhole, typename T, int kPadded, int kWidth>
 __device__ __forceinline__ void store_row(WhitenTables<T, kPadded>& tables,
                                           Columns<T> const& columns, Run const (&runs)[2], int row,
-                                          int half,
-                                          float const (&results)[WhitenMma<T, kPadded>::kWidth][4]) {
-  constexpr int kWidth = WhitenMma<T, kPadded>::kWidth;
+                                          int half, float const (&results)[kWidth][4]) {
   if (row >= columns.features) {
     return;
   }
@@ -190,8 +188,8 @@ __device__ __forceinline__ void whiten_tile(WhitenTables<T, kPadded>& tables,
 }
 
 // Tiles go round the blocks first, then round their warps, so that few tiles use every
-// multiprocessor; and blocks that share one begin with different warps, so that they use each of its
-// tensor cores.
+// multiprocessor; and blocks that share one begin with different warps, so that each of its tensor
+// cores is used.
 template <typename T, int kPadded, bool kWhole>
 __global__ void __launch_bounds__(32 * kWhitenWarps, (WhitenMma<T, kPadded>::blocks(kWhole)))
     whiten_mma(Columns<T> columns, float const* mean, float const* deconv,

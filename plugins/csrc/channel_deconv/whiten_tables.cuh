@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "operands.cuh"
 #include "../primitives.cuh"
+#include "operands.cuh"
 
 namespace nd {
 
@@ -57,7 +57,8 @@ struct WhitenTables {
 };
 
 // Four neighbouring elements of a row of an F x F matrix, zeros where it does not reach.
-__device__ __forceinline__ float4 load_four(float const* matrix, int features, int row, int column) {
+__device__ __forceinline__ float4 load_four(float const* matrix, int features, int row,
+                                            int column) {
   float four[4] = {};
   if (row < features && column < features) {
     float const* from = matrix + static_cast<std::int64_t>(row) * features + column;

@@ -115,8 +115,9 @@ inline void Block::prepare(dim3 extent, std::size_t shared_bytes) {
   for (std::size_t i = 0; i < count_; ++i) {
     Thread& thread = *threads_[i];
     auto const linear = static_cast<unsigned>(i);
+    unsigned const row = linear / extent.x;
     thread.linear = linear;
-    thread.index = {linear % extent.x, linear / extent.x % extent.y, linear / (extent.x * extent.y)};
+    thread.index = {linear % extent.x, row % extent.y, row / extent.y};
     thread.state = Thread::State::kRunnable;
     thread.exchanges = 0;
     thread.copies.assign(1, {});
