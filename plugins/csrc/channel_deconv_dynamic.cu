@@ -104,8 +104,7 @@ Plan make_plan(Maps const& maps, Options const& options, Workspace& workspace) {
   plan.whitens = maps.whole() > 0;
   plan.has_leftover = maps.leftover() > 0;
   if (plan.whitens) {
-    WhiteningRequest const request{sample_layout(maps, step), false, options.n_iter, options.eps,
-                                   sample_layout(maps, 1).samples >= kPlentifulSamples};
+    WhiteningRequest const request{sample_layout(maps, step), false, options.n_iter, options.eps};
     plan.whitening = take_whitening(workspace, request);
     plan.mean = plan.whitening.mean;
     plan.deconv = request.small() ? plan.whitening.deconv

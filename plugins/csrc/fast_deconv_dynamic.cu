@@ -117,8 +117,7 @@ Plan make_plan(NdFastDeconvShape const& shape, Workspace& workspace) {
   plan.weight = {static_cast<int>(shape.out_channels),
                  static_cast<int>(shape.out_channels / shape.groups), layout.groups,
                  layout.features, layout.shared};
-  WhiteningRequest const request{layout, true, shape.n_iter, shape.eps,
-                                 layout.samples >= kPlentifulSamples};
+  WhiteningRequest const request{layout, true, shape.n_iter, shape.eps};
   if (!request.small()) {
     plan.split = take_split_weight(workspace, plan.weight);
   }

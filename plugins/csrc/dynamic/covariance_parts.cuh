@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "arithmetic.cuh"
-#include "primitives.cuh"
+#include "../primitives.cuh"
 #include "reductions.cuh"
 #include "workspace.cuh"
 
@@ -45,7 +45,7 @@ inline Moment take_moment(Workspace& workspace, int groups, int features) {
   return moment;
 }
 
-// Block (i, g): tile i of group g, and its mirror image, so that the matrix is symmetric to the bit.
+// Block (i, g): tile i of group g, and its mirror image: the matrix is symmetric to the bit.
 static __global__ void __launch_bounds__(kMomentTile* kMomentTile* kSplitLanes)
     covariance_parts_kernel(CovarianceParts parts, Moment moment, float samples, float eps) {
   __shared__ float lanes[kSplitLanes][kMomentTile][kMomentTile + 1];

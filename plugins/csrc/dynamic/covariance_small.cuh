@@ -11,7 +11,7 @@
 #include "covariance_parts.cuh"
 #include "arithmetic.cuh"
 #include "moments.cuh"
-#include "primitives.cuh"
+#include "../primitives.cuh"
 #include "samples.cuh"
 
 namespace nd {

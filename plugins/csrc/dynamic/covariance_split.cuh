@@ -13,18 +13,17 @@
 #include "arithmetic.cuh"
 #include "covariance_parts.cuh"
 #include "moments.cuh"
-#include "primitives.cuh"
+#include "../primitives.cuh"
 #include "samples.cuh"
 #include "split_half.cuh"
 #include "split_product.cuh"
+#include "thresholds.cuh"
 
 namespace nd {
 
-constexpr std::int64_t kChunkBytes = 32 << 20;
 constexpr int kLeastChunk = 256;  // samples
 constexpr int kSplitThreads = 256;
 constexpr int kSplitRows = 8;  // one warp prepares the moments of each
-constexpr int kPlentifulSamples = 2048;
 constexpr int kProductBlocks = 264;  // two for each multiprocessor of the largest GPUs
 constexpr int kPiecesPerSplit = 4;
 constexpr int kMostSplits = 64;
@@ -44,36 +43,45 @@ struct SplitCovariance {
   bool large;
 };
 
-// With the same answer to whether samples are `plentiful`, fewer never take more memory.
+// How a covariance is cut up with a tile of so many rows. `samples` are those of one chunk.
+inline CovarianceParts cut_covariance(SampleLayout const& layout, std::int64_t samples, int tile) {
+  int const tiles = static_cast<int>(divide_up(layout.features, tile));
+  std::int64_t const most = clamp(divide_up(samples, kPiece * kPiecesPerSplit), 1, kMostSplits);
+  CovarianceParts parts{};
+  parts.groups = layout.groups;
+  parts.pitch = tiles * tile;
+  parts.splits = static_cast<int>(
+      clamp(kProductBlocks / (std::int64_t{triangle(tiles)} * layout.groups), 1, most));
+  return parts;
+}
+
+inline std::int64_t elements(CovarianceParts const& parts) {
+  return std::int64_t{parts.splits} * parts.groups * parts.pitch * parts.pitch;
+}
+
+// Fewer samples never take more memory: what is planned for many serves few.
 inline SplitCovariance take_split_covariance(Workspace& workspace, SampleLayout const& layout,
-                                             bool plentiful, float* mean, float* unscale) {
+                                             float* mean, float* unscale) {
   SplitCovariance covariance{};
   std::int64_t const rows = layout.rows();
   std::int64_t const fitting = kChunkBytes / (4 * rows) / kPiece * kPiece;
-  std::int64_t const chunk =
-      clamp(fitting, kLeastChunk, round_up(layout.samples, kPiece) > kLeastChunk
-                                      ? round_up(layout.samples, kPiece)
-                                      : kLeastChunk);
+  std::int64_t const most = fitting < kLeastChunk ? kLeastChunk : fitting;
+  std::int64_t const chunk = clamp(round_up(layout.samples, kPiece), kLeastChunk, most);
   covariance.samples.chunk = static_cast<int>(chunk);
   covariance.samples.pitch = split_pitch(chunk);
   covariance.samples.rows = take_split_rows(workspace, rows, chunk);
   covariance.samples.mean = mean;
   covariance.samples.unscale = unscale;
 
-  covariance.large = layout.features >= kLargeFeatures && plentiful;
-  int const tile = covariance.large ? LargeTile::kRows : MediumTile::kRows;
-  int const tiles = static_cast<int>(divide_up(layout.features, tile));
-  std::int64_t const most =
-      clamp(divide_up(layout.samples < chunk ? layout.samples : chunk, kPiece * kPiecesPerSplit), 1,
-            kMostSplits);
-  covariance.parts.splits = static_cast<int>(
-      clamp(kProductBlocks / (std::int64_t{triangle(tiles)} * layout.groups), 1, most));
-  covariance.parts.groups = layout.groups;
-  covariance.parts.pitch = tiles * tile;
+  std::int64_t const at_once = layout.samples < chunk ? layout.samples : chunk;
+  CovarianceParts const medium = cut_covariance(layout, at_once, MediumTile::kRows);
+  CovarianceParts const large = cut_covariance(layout, at_once, LargeTile::kRows);
+  covariance.large = layout.features >= kLargeFeatures && at_once >= kPlentifulSamples;
+  covariance.parts = covariance.large ? large : medium;
   covariance.parts.unscale = unscale;
-  covariance.parts.sums = workspace.take<float>(
-      std::int64_t{covariance.parts.splits} * layout.groups * covariance.parts.pitch *
-      covariance.parts.pitch);
+  std::int64_t const either =
+      elements(medium) > elements(large) ? elements(medium) : elements(large);
+  covariance.parts.sums = workspace.take<float>(either);
   return covariance;
 }
 

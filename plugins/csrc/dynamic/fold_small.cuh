@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "arithmetic.cuh"
-#include "primitives.cuh"
+#include "../primitives.cuh"
 #include "reductions.cuh"
 
 namespace nd {
@@ -26,6 +26,7 @@ constexpr int kFoldThreads = 256;
 constexpr int kFoldOutputs = 4;   // output channels a block
 constexpr int kFoldVectors = 16;  // vectors of features at a time
 constexpr int kFoldFeatures = 64;
+constexpr int kFoldSummed = 8;  // products that are added up before they are added to the rest
 
 // Block (i, g): output channels 4 i to 4 i + 3 of group g.
 template <typename T>
@@ -67,11 +68,18 @@ __global__ void __launch_bounds__(kFoldThreads)
       int const feature = entry / vectors;
       int const place = entry % vectors;
       float sums[kFoldOutputs] = {};
-      for (int k = 0; k < features; ++k) {
-        float const factor = matrix[k * features + feature];
+      for (int from = 0; from < features; from += kFoldSummed) {
+        float parts[kFoldOutputs] = {};
+        for (int k = from; k < min(from + kFoldSummed, features); ++k) {
+          float const factor = matrix[k * features + feature];
+#pragma unroll
+          for (int output = 0; output < kFoldOutputs; ++output) {
+            parts[output] = fmaf(rows[output][k * vectors + place], factor, parts[output]);
+          }
+        }
 #pragma unroll
         for (int output = 0; output < kFoldOutputs; ++output) {
-          sums[output] = fmaf(rows[output][k * vectors + place], factor, sums[output]);
+          sums[output] += parts[output];
         }
       }
 #pragma unroll

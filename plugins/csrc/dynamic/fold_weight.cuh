@@ -11,16 +11,17 @@
 #include "arithmetic.cuh"
 #include "fold_small.cuh"
 #include "newton_schulz.cuh"
-#include "primitives.cuh"
+#include "../primitives.cuh"
 #include "reductions.cuh"
 #include "split_half.cuh"
 #include "split_product.cuh"
+#include "thresholds.cuh"
+#include "types.cuh"
 
 namespace nd {
 
 constexpr int kWeightThreads = 256;
 constexpr int kBiasThreads = 128;
-constexpr int kLargeFoldTiles = 132;
 
 // Row o S + s holds vector s of output channel o, scaled by a power of two of its channel.
 struct SplitWeight {
@@ -87,10 +88,10 @@ static __global__ void __launch_bounds__(kWeightThreads)
 }
 
 // Block (i, j, g): rows of tile i and columns of tile j of group g.
-template <typename Tile, typename T>
+template <typename Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     fold_product_kernel(SplitWeight split, WeightLayout layout, SplitMatrix root, float root_scale,
-                        float const* norm, float const* mean, T* folded_weight) {
+                        float const* norm, float const* mean, Rounded folded_weight) {
   int const features = layout.features;
   int const group = blockIdx.z;
   int const group_rows = layout.group_outputs * layout.shared;
@@ -118,7 +119,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     float& value = tile[row * Tile::kResultPitch + column];
     value *= scale * split.unscale[output];
     std::int64_t const feature = output * features + first_column + column;
-    folded_weight[feature * layout.shared + vector] = from_float<T>(value);
+    folded_weight.set(feature * layout.shared + vector, value);
   }
   __syncthreads();
   float const* const means = mean + group * features + first_column;
@@ -167,9 +168,9 @@ int launch_fold_product(SplitWeight const& split, float const* bias, WeightLayou
   int const column_tiles = static_cast<int>(divide_up(layout.features, Tile::kColumns));
   dim3 const grid(static_cast<unsigned>(divide_up(group_rows, Tile::kRows)), column_tiles,
                   layout.groups);
-  int const error = launch(fold_product_kernel<Tile, T>, grid, dim3(Tile::kThreads),
+  int const error = launch(fold_product_kernel<Tile>, grid, dim3(Tile::kThreads),
                            Tile::kSharedBytes, stream, split, layout, iteration.root(),
-                           iteration.root_scale(), iteration.norm, mean, folded_weight);
+                           iteration.root_scale(), iteration.norm, mean, rounded(folded_weight));
   return error != 0 ? error
                     : launch(fold_bias_kernel<T>, dim3(layout.outputs), dim3(kBiasThreads), 0,
                              stream, bias, split.shifts, layout, column_tiles, folded_bias);

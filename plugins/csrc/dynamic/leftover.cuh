@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "arithmetic.cuh"
-#include "primitives.cuh"
+#include "../primitives.cuh"
 #include "reductions.cuh"
 #include "samples.cuh"
 #include "workspace.cuh"

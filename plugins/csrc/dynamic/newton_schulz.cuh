@@ -1,11 +1,4 @@
-// Newton-Schulz steps on matrices of more than 64 rows: products of split matrices.
-//
-// Y_k = Y_(k-1) T_k, T_(k+1) = (3 I - Z_k Y_k) / 2 and Z_(k+1) = T_(k+1) Z_k, from Y_0 = A / |A| and
-// Z_0 = I: 3 n - 3 products in n steps, as Z_1 = T_1 needs none and Y_n is not needed.
-//
-// Kept is E = T - 5/4 I: the spectrum of T lies in [1, 3/2], that of E in [-1/4, 1/4]. Products with
-// E are small corrections to 5/4 Y and 5/4 Z, and so is what tensor cores cut off of them, always
-// towards zero, which in products with T would add up to more than float32's own roundings.
+// Newton-Schulz steps on matrices of more than 64 rows: a launch for each product or two.
 //
 // Y, Z and T are symmetric polynomials of A, so that up to kSymmetricSteps only the tiles on or
 // above the diagonal are computed: half the work. That is not exact, and not harmless for ever. An
@@ -22,17 +15,18 @@
 
 #include "arithmetic.cuh"
 #include "covariance_parts.cuh"
-#include "primitives.cuh"
+#include "newton_schulz_products.cuh"
+#include "newton_schulz_steps.cuh"
+#include "../primitives.cuh"
 #include "reductions.cuh"
 #include "split_half.cuh"
 #include "split_product.cuh"
+#include "thresholds.cuh"
 
 namespace nd {
 
 constexpr int kSymmetricSteps = 6;
 constexpr int kNormaliseThreads = 256;
-// Fewer tiles than this of MediumTile, and SmallTile's are faster.
-constexpr int kFewTiles = 40;
 
 // The entries of Z_k are below 1.5^k, which is more than float16 holds from the 28th step on.
 inline int root_exponent(int step) {
@@ -74,10 +68,8 @@ inline NewtonSchulz take_newton_schulz(Workspace& workspace, Moment const& momen
   return iteration;
 }
 
-constexpr float kCentre = 1.25f;  // of T's spectrum
-
-// Block (i, g): Y_0, Z_1 and E_1 of group g, or Z_0 where no step follows. They are symmetric to the
-// bit, like A, and zero or a multiple of the identity behind the last feature.
+// Block (i, g): Y_0, Z_1 and E_1 of group g, or Z_0 where no step follows. They are symmetric to
+// the bit, like A, and zero or a multiple of the identity behind the last feature.
 static __global__ void __launch_bounds__(kNormaliseThreads)
     normalise_kernel(Moment moment, NewtonSchulz iteration) {
   __shared__ float scratch[kNormaliseThreads / 32];
@@ -114,87 +106,6 @@ static __global__ void __launch_bounds__(kNormaliseThreads)
     store_split_run(y, iteration.y[0].columns + to);
     store_split_run(z, iteration.z[0].columns + to);
     store_split_run(e, iteration.e.columns + to);
-  }
-}
-
-// result = scale left right + diagonal I + addend_scale addend.
-struct RootProduct {
-  SplitMatrix left, right, result;
-  float scale, diagonal;
-  __half const* addend;  // rows, or null
-  float addend_scale;
-};
-
-struct RootProducts {
-  RootProduct products[2];
-};
-
-// Writes a tile's rows, or with `kTransposed` its columns, to rows of a split matrix from `to` on.
-template <typename Tile, bool kTransposed>
-__device__ __forceinline__ void store_split_tile(float const* tile, __half* to,
-                                                 std::int64_t pitch) {
-  constexpr int kRunsPerRow = Tile::kColumns / kRun;
-  static_assert(Tile::kRows == Tile::kColumns && Tile::kColumns % kPiece == 0);
-  for (int i = threadIdx.x; i < Tile::kRows * kRunsPerRow; i += Tile::kThreads) {
-    int const row = i / kRunsPerRow;
-    int const first = i % kRunsPerRow * kRun;
-    float values[kRun];
-#pragma unroll
-    for (int j = 0; j < kRun; ++j) {
-      values[j] = kTransposed ? tile[(first + j) * Tile::kResultPitch + row]
-                              : tile[row * Tile::kResultPitch + first + j];
-    }
-    store_split_run(values, to + row * pitch + high_offset(first));
-  }
-}
-
-// Makes the tile's product what the result is to hold. `offset` is that of the tile's first row.
-template <typename Tile>
-__device__ __forceinline__ void finish_tile(float* tile, RootProduct const& product,
-                                            std::int64_t offset, int diagonal_offset) {
-  constexpr int kRunsPerRow = Tile::kColumns / kRun;
-  for (int i = threadIdx.x; i < Tile::kRows * kRunsPerRow; i += Tile::kThreads) {
-    int const row = i / kRunsPerRow;
-    int const first = i % kRunsPerRow * kRun;
-    float added[kRun] = {};
-    if (product.addend != nullptr) {
-      std::int64_t const from = offset + row * product.result.pitch + high_offset(first);
-      load_split_run(product.addend + from, added);
-    }
-#pragma unroll
-    for (int j = 0; j < kRun; ++j) {
-      float& value = tile[row * Tile::kResultPitch + first + j];
-      bool const diagonal = row + diagonal_offset == first + j;
-      float const rest = product.addend_scale * added[j] + (diagonal ? product.diagonal : 0.0f);
-      value = product.scale * value + rest;
-    }
-  }
-  __syncthreads();
-}
-
-// Block (i, p, g): tile i of product p of group g.
-template <typename Tile>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
-    newton_schulz_product_kernel(RootProducts both, int tiles, int pieces, bool symmetric) {
-  RootProduct const& product = both.products[blockIdx.y];
-  int const index = blockIdx.x;
-  TrianglePlace const place = symmetric ? triangle_place(index, tiles)
-                                        : TrianglePlace{index / tiles, index % tiles};
-  std::int64_t const pitch = product.result.pitch;
-  std::int64_t const group = blockIdx.z * product.result.size;
-  int const first_row = place.row * Tile::kRows;
-  int const first_column = place.column * Tile::kColumns;
-  TileOperand const a{product.left.rows + group + first_row * pitch, pitch};
-  TileOperand const b{product.right.columns + group + first_column * pitch, pitch};
-  float* const tile = product_tile<Tile>(a, b, false, 0, pieces);
-  std::int64_t const offset = group + first_row * pitch + high_offset(first_column);
-  finish_tile<Tile>(tile, product, offset, first_row - first_column);
-  store_split_tile<Tile, false>(tile, product.result.rows + offset, pitch);
-  // A symmetric matrix's tile on the diagonal is its own mirror image.
-  if (!symmetric || place.row != place.column) {
-    store_split_tile<Tile, true>(
-        tile, product.result.columns + group + first_column * pitch + high_offset(first_row),
-        pitch);
   }
 }
 

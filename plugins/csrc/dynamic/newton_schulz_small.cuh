@@ -1,5 +1,5 @@
 // Newton-Schulz steps on matrices of up to 64 rows: a block each, which keeps all of them in its
-// shared memory, in float32.
+// shared memory, in float32. The steps are those of newton_schulz_steps.cuh.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,7 +7,8 @@
 #include <cstdint>
 
 #include "covariance_parts.cuh"
-#include "primitives.cuh"
+#include "newton_schulz_steps.cuh"
+#include "../primitives.cuh"
 #include "reductions.cuh"
 
 namespace nd {
@@ -109,6 +110,19 @@ class SmallMatrix {
     return result;
   }
 
+  // The part of a product with T, from that of the same matrix and of its product with E.
+  __device__ static Part with_centre(Part const& part, Part const& product) {
+    Part result;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        result.values[i][j] = fmaf(kCentre, part.values[i][j], product.values[i][j]);
+      }
+    }
+    return result;
+  }
+
  private:
   __device__ static int offset(int row, int quad) {
     return row * kSize + 4 * (quad ^ (row / kRows % kQuads));
@@ -124,16 +138,16 @@ __global__ void __launch_bounds__(SmallMatrix<kSize, kRows>::kThreads, 1)
   using Matrix = SmallMatrix<kSize, kRows>;
   using Part = typename Matrix::Part;
   __align__(16) __shared__ float storage[3][Matrix::kFloats];
-  Matrix y(storage[0]), z(storage[1]), t(storage[2]);
+  Matrix y(storage[0]), z(storage[1]), e(storage[2]);
   int const features = moment.features;
   int const quads = (features + 3) / 4;
   std::int64_t const matrix = std::int64_t{blockIdx.x} * features * features;
 
-  // T is not in use yet.
+  // E is not in use yet.
   float const norm = sqrtf(block_sum_of(
       moment.squares + std::int64_t{blockIdx.x} * moment.norm_parts, moment.norm_parts,
       storage[2]));
-  Part scaled;
+  Part y_part;
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
 #pragma unroll
@@ -141,28 +155,27 @@ __global__ void __launch_bounds__(SmallMatrix<kSize, kRows>::kThreads, 1)
       int const row = Matrix::first_row() + i;
       int const column = 4 * Matrix::own_quad() + j;
       bool const inside = row < features && column < features;
-      scaled.values[i][j] =
+      y_part.values[i][j] =
           inside ? moment.values[matrix + std::int64_t{row} * features + column] / norm : 0.0f;
     }
   }
   // Z is the identity up to now, which saves the first step both products with it.
-  Part root = Matrix::combined(scaled, n_iter == 0 ? 0.0f : -0.5f, n_iter == 0 ? 1.0f : 1.5f);
+  Part z_part = Matrix::combined(y_part, n_iter == 0 ? 0.0f : -0.5f, n_iter == 0 ? 1.0f : 1.5f);
   __syncthreads();
-  y.set(scaled);
-  z.set(root);
-  t.set(root);
+  y.set(y_part);
+  z.set(z_part);
+  e.set(Matrix::combined(y_part, -0.5f, 1.5f - kCentre));
   __syncthreads();
   for (int step = 1; step < n_iter; ++step) {
-    Part const next = y.times(t, quads);
+    y_part = Matrix::with_centre(y_part, y.times(e, quads));
     __syncthreads();
-    y.set(next);
+    y.set(y_part);
     __syncthreads();
-    Part const product = Matrix::combined(z.times(y, quads), -0.5f, 1.5f);
-    t.set(product);
+    e.set(Matrix::combined(z.times(y, quads), -0.5f, 1.5f - kCentre));
     __syncthreads();
-    root = t.times(z, quads);
+    z_part = Matrix::with_centre(z_part, e.times(z, quads));
     __syncthreads();
-    z.set(root);
+    z.set(z_part);
     __syncthreads();
   }
 
@@ -174,7 +187,7 @@ __global__ void __launch_bounds__(SmallMatrix<kSize, kRows>::kThreads, 1)
       int const row = Matrix::first_row() + i;
       int const column = 4 * Matrix::own_quad() + j;
       if (row < features && column < features) {
-        deconv[matrix + std::int64_t{row} * features + column] = root.values[i][j] / scale;
+        deconv[matrix + std::int64_t{row} * features + column] = z_part.values[i][j] / scale;
       }
     }
   }
@@ -190,9 +203,13 @@ int launch_newton_schulz_of_size(Moment const& moment, int n_iter, float* deconv
 // Estimates every group's inverse root, (groups, F, F), for F up to 64.
 inline int launch_newton_schulz_small(Moment const& moment, int n_iter, float* deconv,
                                       cudaStream_t stream) {
-  return moment.features <= 16   ? launch_newton_schulz_of_size<16, 2>(moment, n_iter, deconv, stream)
-         : moment.features <= 32 ? launch_newton_schulz_of_size<32, 2>(moment, n_iter, deconv, stream)
-                                 : launch_newton_schulz_of_size<64, 4>(moment, n_iter, deconv, stream);
+  if (moment.features <= 16) {
+    return launch_newton_schulz_of_size<16, 2>(moment, n_iter, deconv, stream);
+  }
+  if (moment.features <= 32) {
+    return launch_newton_schulz_of_size<32, 2>(moment, n_iter, deconv, stream);
+  }
+  return launch_newton_schulz_of_size<64, 4>(moment, n_iter, deconv, stream);
 }
 
 }  // namespace nd

@@ -7,7 +7,7 @@
 
 #include "arithmetic.cuh"
 #include "newton_schulz.cuh"
-#include "primitives.cuh"
+#include "../primitives.cuh"
 #include "split_half.cuh"
 
 namespace nd {

@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-#include "primitives.cuh"
+#include "../primitives.cuh"
 
 namespace nd {
 

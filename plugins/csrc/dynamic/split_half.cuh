@@ -17,7 +17,7 @@
 #include <cstdint>
 
 #include "arithmetic.cuh"
-#include "primitives.cuh"
+#include "../primitives.cuh"
 #include "workspace.cuh"
 
 namespace nd {

@@ -9,8 +9,8 @@
 
 #include <cstdint>
 
-#include "primitives.cuh"
-#include "primitives/fragments.cuh"
+#include "../primitives.cuh"
+#include "../primitives/fragments.cuh"
 #include "split_half.cuh"
 
 namespace nd {
@@ -45,14 +45,12 @@ struct ProductTile {
   static_assert(kSharedBytes <= 48 * 1024);
 };
 
-// By F = 576 as an example: 45 tiles on or above the diagonal of a Newton-Schulz product, 90 of two.
+// Of F = 576: 45 tiles on or above the diagonal of a Newton-Schulz product, 90 of two at once.
 using MediumTile = ProductTile<2, 2, 2, 4, 2, 3>;  // 64 x 64
-// Where that would leave most of a GPU idle.
+// Where those would leave most of a GPU idle.
 using SmallTile = ProductTile<2, 2, 1, 2, 2, 4>;  // 32 x 32
-// Where there is work for all: two thirds of MediumTile's traffic, which is what bounds it.
+// Where there is work for all: two thirds of MediumTile's traffic between cache and blocks.
 using LargeTile = ProductTile<2, 3, 3, 4, 1, 2>;  // 96 x 96
-// Features from which on there is enough of it.
-constexpr int kLargeFeatures = 384;
 
 // The first row of an operand's tile.
 struct TileOperand {

@@ -1,10 +1,14 @@
-// From a type's number in the C interface to the C++ type.
+// From a type's number in the C interface to the C++ type, and back.
 #pragma once
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_runtime.h>
 
-#include "launchers.h"
+#include <cstdint>
+
+#include "../launchers.h"
+#include "../primitives.cuh"
 
 namespace nd {
 
@@ -27,6 +31,26 @@ int with_type(int type, Function function) {
       return ND_ERROR_TYPE;
   }
 }
+
+// An array of a type that is chosen when a kernel runs, so that a large kernel is compiled once.
+struct Rounded {
+  void* values;
+  int type;
+
+  __device__ __forceinline__ void set(std::int64_t index, float value) const {
+    if (type == ND_FLOAT32) {
+      static_cast<float*>(values)[index] = value;
+    } else if (type == ND_FLOAT16) {
+      static_cast<__half*>(values)[index] = from_float<__half>(value);
+    } else {
+      static_cast<__nv_bfloat16*>(values)[index] = from_float<__nv_bfloat16>(value);
+    }
+  }
+};
+
+inline Rounded rounded(float* values) { return {values, ND_FLOAT32}; }
+inline Rounded rounded(__half* values) { return {values, ND_FLOAT16}; }
+inline Rounded rounded(__nv_bfloat16* values) { return {values, ND_BFLOAT16}; }
 
 constexpr bool is_type(int type) { return type >= ND_FLOAT32 && type <= ND_BFLOAT16; }
 

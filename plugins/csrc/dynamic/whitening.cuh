@@ -20,7 +20,6 @@ struct WhiteningRequest {
   bool centred;  // whether the mean is taken off
   int n_iter;
   float eps;
-  bool plentiful;  // whether samples are many, by what the memory was planned for
 
   bool small() const { return layout.features <= kSmallFeatures; }
 };
@@ -54,8 +53,7 @@ inline Whitening take_whitening(Workspace& workspace, WhiteningRequest const& re
   float* const unscale = workspace.take<float>(layout.rows());
   // The matrices of the iteration are written when samples and sums are done with.
   std::size_t const mark = workspace.used();
-  whitening.covariance = take_split_covariance(workspace, layout, request.plentiful,
-                                               whitening.mean, unscale);
+  whitening.covariance = take_split_covariance(workspace, layout, whitening.mean, unscale);
   whitening.parts = whitening.covariance.parts;
   workspace.rewind(mark);
   whitening.iteration = take_newton_schulz(workspace, whitening.moment, request.n_iter);
