@@ -12,15 +12,16 @@ TOOLS = Path(__file__).parents[1] / "tools"
 @pytest.fixture
 def conformance(monkeypatch):
     monkeypatch.syspath_prepend(str(TOOLS))
+    before = set(sys.modules)
     import conformance
 
     monkeypatch.setattr(conformance, "STEPS", 1)
     monkeypatch.setattr(conformance, "SMALL_STEPS", 50)
     yield conformance
-    for name in [
-        n for n, m in sys.modules.items() if str(TOOLS) in str(getattr(m, "__file__", ""))
-    ]:
-        del sys.modules[name]
+    # Others' tests hold classes of the tools that they have imported.
+    for name in set(sys.modules) - before:
+        if str(TOOLS) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ["mlp", "efficientnet_b0"])
