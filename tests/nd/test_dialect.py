@@ -343,3 +343,28 @@ def test_ops_inside_branches_and_foreign_functions_get_their_bodies():
         (DOMAIN, "NDDelinear"),
     ]
     assert imports(proto) == {"": 18, "local": 1, DOMAIN: VERSION}
+
+
+def test_no_parameter_of_a_body_has_a_name_that_a_network_might_give_a_tensor():
+    """TensorRT's parser takes an argument for an earlier parameter of that name."""
+    for op in OPS.values():
+        body = op.function(18)
+        assert list(body.input) == [f"{op.name}.{name}" for name, _ in op.inputs]
+        made = {name for node in body.node for name in node.output}
+        read = {name for node in body.node for name in node.input if name}
+        assert read <= made | set(body.input)
+
+
+def test_a_leftover_mean_that_is_called_mean_is_not_taken_for_the_mean():
+    parameters = {
+        "mu": normal(2, 3),
+        "D": normal(3, 3, 3),
+        "mean": normal(4, 1),
+        "deconv": normal(5, 1) ** 2 + 0.5,
+    }
+
+    def defined(x, mu, D, mean, deconv):
+        return whitened_channels(x, mu, D, mean[0], deconv[0])
+
+    call = "y = nd_deploy.NDChannelDeconvLeftover(x, mu, D, mean, deconv)"
+    check(call, parameters, defined, normal(0, 2, 8, 3, 4))

@@ -57,6 +57,11 @@ class Op:
         for node in function.node:
             # ONNX Runtime says of each node where it ran, and needs a name for that.
             node.name = node.output[0]
+        # TensorRT's parser takes an argument for an earlier parameter that has its name.
+        parameters = {name: f"{self.name}.{name}" for name in function.input}
+        function.input[:] = parameters.values()
+        for node in function.node:
+            node.input[:] = [parameters.get(name, name) for name in node.input]
         return function
 
     def kind(self, attribute: str) -> str:
