@@ -22,12 +22,16 @@ SMALLEST = {"float32": 0.0, "float16": 2.0**-25, "bfloat16": 0.0}
 
 @dataclass(frozen=True)
 class Layer:
-    """A FastDeconv, by the shape of its input and its constructor's arguments."""
+    """A FastDeconv, by the shape of its input and its constructor's arguments.
+
+    `more_padding` is what the input is padded with besides: above, left, below and right of it.
+    """
 
     name: str
     shape: tuple[int, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
     outputs: int = 6
+    more_padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def module(self, dtype: torch.dtype) -> FastDeconv:
         """The layer in training mode; a step replaces what its buffers hold."""
@@ -41,7 +45,9 @@ class Layer:
         shape.batch, shape.in_channels, shape.height, shape.width = self.shape
         shape.out_channels, shape.groups, shape.block = self.outputs, layer.groups, layer.block
         shape.kernel[:], shape.dilation[:] = layer.kernel_size, layer.dilation
-        shape.padding_begin[:] = shape.padding_end[:] = layer.padding
+        for axis, zeros in enumerate(layer.padding):
+            shape.padding_begin[axis] = zeros + self.more_padding[axis]
+            shape.padding_end[axis] = zeros + self.more_padding[axis + 2]
         shape.sampling[:] = layer.sampling_stride
         return shape
 
@@ -63,8 +69,9 @@ def tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
 def expected_fold(layer: Layer, x: np.ndarray, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """W (D (x) I_S) and b - W' mean, computed by PyTorch in `dtype` from its own statistics."""
     module = layer.module(dtype)
+    above, left, below, right = layer.more_padding
     with torch.no_grad():
-        module(tensor(x, dtype))
+        module(torch.nn.functional.pad(tensor(x, dtype), (left, right, above, below)))
     weight, deconv, features = module.weight.detach(), module.running_deconv, module.num_features
     mean = module.running_mean.reshape(module.groups, features)
     if module.groups == 1:

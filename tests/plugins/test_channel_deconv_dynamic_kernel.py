@@ -99,6 +99,25 @@ def test_the_leftover_variance_is_exact_far_from_zero(kernels):
     assert distance(channel_deconv(kernels, case.module(), x), exact) <= 2 * pytorch + 1e-6
 
 
+def test_dead_channels_cost_no_more_accuracy_than_in_pytorch(kernels):
+    for case in (CASES[1], CASES[8]):
+        x = images(case.shape, np.float32)
+        x[:, ::5] = 0.0
+        exact = case.expected(x)
+        pytorch = distance(case.expected(x, torch.float32).double(), exact)
+        assert distance(channel_deconv(kernels, case.module(), x), exact) <= pytorch
+
+
+@pytest.mark.parametrize(
+    "case", [Case((2, 34, 6, 6), 17, n_iter=250), Case((2, 66, 6, 6), 66, n_iter=26)]
+)
+def test_steps_may_be_many(kernels, case):
+    x = images(case.shape, np.float32)
+    exact = case.expected(x)
+    pytorch = distance(case.expected(x, torch.float32).double(), exact)
+    assert distance(channel_deconv(kernels, case.module(), x), exact) <= pytorch
+
+
 def test_a_single_leftover_value_has_no_variance_as_in_pytorch(kernels):
     case = Case((1, 3), 2)
     y = channel_deconv(kernels, case.module(), images(case.shape, np.float32))

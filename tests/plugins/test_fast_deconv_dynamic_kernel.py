@@ -7,6 +7,7 @@ import math
 import re
 import statistics
 import subprocess
+from dataclasses import replace
 
 import dynamic_calls
 import emulated
@@ -55,6 +56,8 @@ FEW_FEATURES = [
         (2, 12, 9, 9),
         {"kernel_size": 3, "padding": 1, "groups": 3, "sampling_stride": 1, "n_iter": 3},
     ),
+    Layer("3x3-18", (2, 2, 7, 7), {"kernel_size": 3, "padding": 1, "sampling_stride": 1}),
+    Layer("3x3-45", (1, 5, 10, 9), {"kernel_size": 3, "padding": 1, "sampling_stride": 1}),
 ]
 MANY_FEATURES = [
     Layer("3x3-72", (1, 8, 9, 9), {"kernel_size": 3, "padding": 1, "sampling_stride": 1}),
@@ -95,7 +98,7 @@ def kernels(request: pytest.FixtureRequest) -> Kernels:
 
 
 def with_options(layer: Layer, **options: object) -> Layer:
-    return Layer(layer.name, layer.shape, layer.arguments | options, layer.outputs)
+    return replace(layer, arguments=layer.arguments | options)
 
 
 def errors(kernels: Kernels, layer: Layer, x: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -138,6 +141,36 @@ def test_float32_biases_are_no_less_accurate_than_pytorchs(kernels):
         [errors(kernels, layer, images(layer.shape, np.float32))[1] for layer in layers]
     )
     assert np.linalg.norm(biases[:, 0]) <= np.linalg.norm(biases[:, 1])
+
+
+@pytest.mark.parametrize("more_padding", [(1, 2, 0, 0), (0, 0, 2, 3), (2, 0, 1, 4)])
+@pytest.mark.parametrize("layer", [FEW_FEATURES[5], MANY_FEATURES[0]], ids=["27", "72"])
+def test_padding_may_differ_from_side_to_side(kernels, layer, more_padding):
+    layer = replace(with_options(layer, n_iter=2), more_padding=more_padding)
+    x = images(layer.shape, np.float32)
+    weight, _ = fast_deconv(kernels, layer, x)
+    exact, _ = expected_fold(layer, x, torch.float64)
+    symmetric, _ = expected_fold(replace(layer, more_padding=(0, 0, 0, 0)), x, torch.float64)
+    assert distance(weight, exact) < 1e-6
+    assert distance(symmetric, exact) > 1e-3
+
+
+# 1.5^n, which the iteration would reach where it has no bounds, is beyond what each can store.
+@pytest.mark.parametrize(
+    ("layer", "n_iter"), [(FEW_FEATURES[5], 250), (MANY_FEATURES[0], 43)], ids=["27", "72"]
+)
+def test_steps_may_be_many(kernels, layer, n_iter):
+    layer = with_options(layer, n_iter=n_iter)
+    (ours, theirs), _ = errors(kernels, layer, images(layer.shape, np.float32))
+    assert ours <= theirs
+
+
+@pytest.mark.parametrize("layer", [*FEW_FEATURES[3:6:2], MANY_FEATURES[0]], ids=["64", "27", "72"])
+def test_a_dead_channel_costs_no_more_accuracy_than_in_pytorch(kernels, layer):
+    x = images(layer.shape, np.float32)
+    x[:, 1] = 0.0
+    (ours, theirs), _ = errors(kernels, layer, x)
+    assert ours <= theirs
 
 
 @pytest.mark.parametrize("layer", [FEW_FEATURES[3], MANY_FEATURES[0]], ids=["64", "72"])
@@ -344,9 +377,19 @@ def test_sensible_arguments_are_not_refused(emulation):
     assert call_with(emulation) == 0
 
 
-def test_the_compiler_keeps_everything_in_registers(tmp_path):
+@pytest.mark.parametrize("block", [6, 8])
+def test_a_byte_less_than_was_asked_for_is_refused(emulation, block):
+    shape = Layer("", (1, block, 5, 5), {"kernel_size": 3}, 4).c_shape()
+    sizes = {"in_channels": block, "block": block}
+    needed = workspace_bytes(emulation, shape)
+    assert call_with(emulation, workspace_bytes=needed, **sizes) == 0
+    assert call_with(emulation, workspace_bytes=needed - 1, **sizes) < 0
+
+
+@pytest.mark.parametrize("source", ["fast_deconv_dynamic.cu", "channel_deconv_dynamic.cu"])
+def test_the_compiler_keeps_everything_in_registers(tmp_path, source):
     command = [nvcc_or_skip(), "-std=c++17", "-arch=sm_80", "-Xptxas", "-v", "-c"]
-    command += ["-o", str(tmp_path / "kernels.o"), str(emulated.CSRC / "fast_deconv_dynamic.cu")]
+    command += ["-o", str(tmp_path / "kernels.o"), str(emulated.CSRC / source)]
     compiled = subprocess.run(command, capture_output=True, text=True)
     assert compiled.returncode == 0, compiled.stderr
     spills = re.findall(r"(\d+) bytes spill stores", compiled.stderr)

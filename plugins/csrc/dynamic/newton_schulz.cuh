@@ -69,7 +69,8 @@ inline NewtonSchulz take_newton_schulz(Workspace& workspace, Moment const& momen
 }
 
 // Block (i, g): Y_0, Z_1 and E_1 of group g, or Z_0 where no step follows. They are symmetric to
-// the bit, like A, and zero or a multiple of the identity behind the last feature.
+// the bit, like A, and the identity behind the last feature, where T is the identity too: every
+// matrix stays what it is there, however many steps follow.
 static __global__ void __launch_bounds__(kNormaliseThreads)
     normalise_kernel(Moment moment, NewtonSchulz iteration) {
   __shared__ float scratch[kNormaliseThreads / 32];
@@ -94,7 +95,7 @@ static __global__ void __launch_bounds__(kNormaliseThreads)
   for (int i = 0; i < kRun; ++i) {
     bool const inside = row < moment.features && first + i < moment.features;
     float const identity = row == first + i ? 1.0f : 0.0f;
-    y[i] = inside ? moment.values[from + i] / norm : 0.0f;
+    y[i] = inside ? moment.values[from + i] / norm : identity;
     z[i] = stays ? identity : 1.5f * identity - 0.5f * y[i];
     e[i] = (1.5f - kCentre) * identity - 0.5f * y[i];
   }

@@ -155,8 +155,10 @@ __global__ void __launch_bounds__(SmallMatrix<kSize, kRows>::kThreads, 1)
       int const row = Matrix::first_row() + i;
       int const column = 4 * Matrix::own_quad() + j;
       bool const inside = row < features && column < features;
+      // Behind the last feature T is the identity, and no number of steps changes anything.
+      float const behind = row == column ? 1.0f : 0.0f;
       y_part.values[i][j] =
-          inside ? moment.values[matrix + std::int64_t{row} * features + column] / norm : 0.0f;
+          inside ? moment.values[matrix + std::int64_t{row} * features + column] / norm : behind;
     }
   }
   // Z is the identity up to now, which saves the first step both products with it.
