@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nd_deploy.child_process import signal_name
 from nd_deploy.compat import trt
 from nd_deploy.errors import BackendError
 from nd_deploy.nd.ops import DOMAIN
@@ -137,7 +137,7 @@ def _ask(path: Path, host: str | None = None) -> dict[str, Any] | Problem:
 
 def _ending(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
-        return signal.Signals(-done.returncode).name
+        return signal_name(-done.returncode)
     last = done.stderr.strip().splitlines()[-1:]
     return ": ".join([f"exit code {done.returncode}", *last])
 

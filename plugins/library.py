@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nd_deploy.bundle.files import sha256
+from nd_deploy.cache import cache_folder
 from nd_deploy.compat.elf import read_library
 from nd_deploy.errors import BackendError, InputError
 from nd_deploy.plugins.receipt import Receipt, read_receipt, receipt_path, sources_hash
@@ -47,14 +48,8 @@ def file_name(self_register: bool = False) -> str:
 
 
 def default_folder() -> Path:
-    """Where libraries are built to unless told otherwise: `plugins` beside the cached engines.
-
-    Raises:
-        InputError: the user has no home folder.
-    """
-    from nd_deploy.runtime.tensorrt.kept.engine_cache import default_folder as engines
-
-    return engines().with_name("plugins")
+    """Where libraries are built to unless told otherwise; see `nd_deploy.cache.cache_folder`."""
+    return cache_folder("plugins")
 
 
 def find_library(file: Path | None = None, self_register: bool = False) -> PluginLibrary:

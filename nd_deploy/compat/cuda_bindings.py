@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nd_deploy.compat import cuda, packages
+from nd_deploy.compat import cuda_errors, packages
 
 _OUT_OF_MEMORY = "cudaErrorMemoryAllocation"
 
@@ -54,7 +54,7 @@ class BindingsCuda:
         if self._name(error) == _OUT_OF_MEMORY:
             # Otherwise the next library to ask for the last error would take it for its own.
             self._runtime.cudaGetLastError()
-            raise cuda.out_of_memory(size, *self.memory(), purpose)
+            raise cuda_errors.out_of_memory(size, *self.memory(), purpose)
         self._check(f"allocate memory for {purpose}", error)
         return int(address)
 
@@ -148,7 +148,7 @@ class BindingsCuda:
             return
         self._runtime.cudaGetLastError()
         _, text = self._runtime.cudaGetErrorString(error)
-        raise cuda.failure(task, self._name(error), _text(text))
+        raise cuda_errors.failure(task, self._name(error), _text(text))
 
     def _name(self, error: Any) -> str:  # noqa: ANN401 - a cudaError_t
         _, name = self._runtime.cudaGetErrorName(error)

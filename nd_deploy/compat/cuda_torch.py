@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from nd_deploy.compat import cuda
+from nd_deploy.compat import cuda_errors
 
 
 class TorchCuda:
@@ -55,7 +55,7 @@ class TorchCuda:
             with self._named(f"allocate memory for {purpose}"):
                 return self._keep_memory(size, device="cuda")
         except self._torch.cuda.OutOfMemoryError as error:
-            raise cuda.out_of_memory(size, *self.memory(), purpose) from error
+            raise cuda_errors.out_of_memory(size, *self.memory(), purpose) from error
 
     def free(self, address: int) -> None:
         """Give device memory back."""
@@ -167,4 +167,4 @@ class TorchCuda:
         except self._torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError) as error:  # what PyTorch raises for any CUDA error
-            raise cuda.failure(task, type(error).__name__, str(error)) from error
+            raise cuda_errors.failure(task, type(error).__name__, str(error)) from error

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import nd_deploy
+from nd_deploy.child_process import import_paths, signal_name
 
 # A driver that hangs must not hang the doctor.
 PATIENCE_S = 20
@@ -31,18 +29,8 @@ def ask(name: str, *arguments: str) -> dict[str, Any]:
         Its answer; only `problem`, in words, if the process ended without one.
     """
     command = [sys.executable, "-m", _PROBE, name, *arguments]
-    home = str(Path(nd_deploy.__file__).resolve().parent.parent)
-    paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE_S,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )
+        done = _run(command)
     except subprocess.TimeoutExpired:
         return {"problem": f"it does not answer: {PATIENCE_S} s passed"}
     if done.returncode == 0:
@@ -56,26 +44,27 @@ def lines_of(command: Sequence[str]) -> list[str]:
     if shutil.which(command[0]) is None:
         return []
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE_S,
-            stdin=subprocess.DEVNULL,
-            check=True,
-        )
+        done = _run(command)
+        done.check_returncode()
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=PATIENCE_S,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | import_paths(),
+    )
 
 
 def _ending(code: int, errors: str) -> str:
     said = errors.strip().splitlines()[-1:]
     if code >= 0:
         return ": ".join([f"ended with exit code {code}", *said])
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return ": ".join([f"was ended by {name}", *said])
+    return ": ".join([f"was ended by {signal_name(-code)}", *said])

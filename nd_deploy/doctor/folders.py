@@ -13,10 +13,11 @@ from nd_deploy.errors import NdDeployError
 
 def engine_cache() -> EngineCache:
     """The folder of engines, and whether something can be kept there; nothing is made."""
-    from nd_deploy.runtime.tensorrt.kept import engine_cache as cache
+    from nd_deploy.cache import ENVIRONMENT
+    from nd_deploy.runtime.tensorrt.kept.engine_cache import default_folder
 
     try:
-        folder = cache.default_folder()
+        folder = default_folder()
     except NdDeployError as error:
         return EngineCache(problem=error.problem, remedy=error.remedy)
     sizes = list(_sizes(folder))
@@ -27,7 +28,7 @@ def engine_cache() -> EngineCache:
         len(sizes),
         sum(sizes),
         None if writable else f"{nearest} is not writable",
-        None if writable else f"set {cache.ENVIRONMENT} to a folder that you may write to",
+        None if writable else f"set {ENVIRONMENT} to a folder that you may write to",
     )
 
 

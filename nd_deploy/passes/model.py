@@ -23,8 +23,9 @@ from nd_deploy.passes.graph import constants, free_name, is_output
 
 Float = np.dtype[np.floating] | type[np.floating]
 
-# (op type, input index) of inputs whose type is float32 by the standard.
-_ALWAYS_FLOAT32 = {("Resize", 2), ("Upsample", 1)}
+ALWAYS_FLOAT32 = {("Resize", 2), ("Upsample", 1)}
+"""(op type, input index) of inputs whose type is float32 by the standard."""
+
 # Attributes of `Constant` that hold a number or a list of them.
 _PLAIN_VALUES: Mapping[str, type[np.generic]] = {
     "value_float": np.float32,
@@ -180,7 +181,7 @@ def _convert(graph: gs.Graph, dtype: Float) -> None:
     fixed = {
         id(node.inputs[index])
         for node in graph.nodes
-        for op, index in _ALWAYS_FLOAT32
+        for op, index in ALWAYS_FLOAT32
         if node.op == op and len(node.inputs) > index
     }
     for tensor in graph.tensors().values():

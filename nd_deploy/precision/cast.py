@@ -14,11 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nd_deploy.errors import InputError
 from nd_deploy.nd import dialect
+from nd_deploy.passes.model import ALWAYS_FLOAT32
 
 _CODES = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}
-# (op type, input index) of inputs whose type is float32 by the standard.
-_ALWAYS_FLOAT32 = {("Resize", 1), ("Resize", 2), ("Upsample", 1)}
+# What says where and how far to resize keeps its precision too.
+_WIDE_INPUTS = ALWAYS_FLOAT32 | {("Resize", 1)}
 
 
 def cast(model: onnx.ModelProto, dtype: str) -> onnx.ModelProto:
@@ -86,7 +87,7 @@ def _cast_weights(graph: onnx.GraphProto, dtype: str) -> None:
 def _stays_wide(node: onnx.NodeProto, index: int) -> bool:
     # By the op's name: the domain is that of the target.
     statistics = node.op_type in dialect.OPS and index > 0
-    return statistics or (node.op_type, index) in _ALWAYS_FLOAT32
+    return statistics or (node.op_type, index) in _WIDE_INPUTS
 
 
 def _cast_attributes(node: onnx.NodeProto, dtype: str) -> None:

@@ -5,10 +5,29 @@ from __future__ import annotations
 import emulated
 import pytest
 from device_memory import GpuMemory, HostMemory
+from kernel_calls import Kernels, emulated_kernels, gpu_kernels
 from plugin_cases import FIELDS
 from plugin_sources import HARNESS, built_for_the_cpu, tensorrt_headers
 from simulated_toolchain import bare_machine, empty_headers, simulated  # noqa: F401
 from v3 import Host
+
+
+@pytest.fixture(scope="session")
+def emulation(tmp_path_factory) -> Kernels:
+    """The kernels, built for the emulator."""
+    return emulated_kernels(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def gpu(tmp_path_factory) -> Kernels:
+    """The kernels, built for the GPU that is here."""
+    return gpu_kernels(tmp_path_factory)
+
+
+@pytest.fixture(params=["emulation", pytest.param("gpu", marks=pytest.mark.gpu)])
+def kernels(request) -> Kernels:
+    """The kernels, wherever they can run."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")

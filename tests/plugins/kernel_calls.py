@@ -14,6 +14,14 @@ import numpy as np
 import pytest
 
 TYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+SOURCES = (
+    "channel_deconv.cu",
+    "channel_deconv_dynamic.cu",
+    "fast_deconv_dynamic.cu",
+    "errors.cpp",
+)
+"""All of the library but what needs TensorRT's headers."""
+
 TYPE_CODES = {np.dtype(dtype): code for code, dtype in enumerate(TYPES.values())}
 
 
@@ -106,21 +114,21 @@ def filled(shape: Sequence[int], dtype: Any, misaligned: bool = False) -> np.nda
     return raw[start:].view(dtype).reshape(shape)
 
 
-def emulated_kernels(tmp_path_factory: pytest.TempPathFactory, *sources: str) -> Kernels:
-    """The sources, built for the emulator."""
-    path = emulated.build(tmp_path_factory, *sources)
+def emulated_kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    """The kernels, built for the emulator."""
+    path = emulated.build(tmp_path_factory, *SOURCES)
     return Kernels(emulated.Library(path), HostMemory())
 
 
-def gpu_kernels(tmp_path_factory: pytest.TempPathFactory, *sources: str) -> Kernels:
-    """The sources, built by nvcc for the GPU of this machine; skipped where there is none."""
+def gpu_kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    """The kernels, built by nvcc for the GPU of this machine; skipped where there is none."""
     import torch
 
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
     library: Path = tmp_path_factory.mktemp("gpu") / "libkernels.so"
     options = ["-std=c++17", "-O3", "-arch=native", "-shared", "-Xcompiler", "-fPIC"]
-    paths = [str(emulated.CSRC / source) for source in sources]
+    paths = [str(emulated.CSRC / source) for source in SOURCES]
     nvcc = nvcc_or_skip()
     built = subprocess.run(
         [nvcc, *options, "-o", str(library), *paths], capture_output=True, text=True

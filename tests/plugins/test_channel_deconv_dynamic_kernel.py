@@ -12,7 +12,7 @@ import pytest
 import torch
 from dynamic_calls import assert_rounded, channel_deconv, distance, images, tensor
 from emulated import Order
-from kernel_calls import TYPES, Kernels, emulated_kernels, filled, gpu_kernels
+from kernel_calls import TYPES, Kernels, filled
 from torch import Tensor
 
 from nd_deploy.nd.layers import ChannelDeconv
@@ -56,21 +56,6 @@ CASES = [
     Case((4, 72, 7, 7), 72, n_iter=2, sampling_stride=1),
     Case((2, 150, 6, 7), 70, n_iter=1),  # 2 blocks, 10 channels left over
 ]
-
-
-@pytest.fixture(scope="session")
-def emulation(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    return emulated_kernels(tmp_path_factory, *SOURCES)
-
-
-@pytest.fixture(scope="session")
-def gpu(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    return gpu_kernels(tmp_path_factory, *SOURCES)
-
-
-@pytest.fixture(params=["emulation", pytest.param("gpu", marks=pytest.mark.gpu)])
-def kernels(request: pytest.FixtureRequest) -> Kernels:
-    return request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("name", TYPES)

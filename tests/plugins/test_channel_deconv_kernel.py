@@ -13,10 +13,8 @@ from emulated import Order
 from kernel_calls import (
     TYPES,
     Kernels,
-    emulated_kernels,
     filled,
     float32,
-    gpu_kernels,
     nvcc_or_skip,
 )
 
@@ -24,21 +22,6 @@ SOURCES = ("channel_deconv.cu", "errors.cpp")
 # Half of the distance between neighbouring numbers, relative, and the smallest number.
 ROUNDING = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 SMALLEST = {"float32": 0.0, "float16": 2.0**-24, "bfloat16": 0.0}
-
-
-@pytest.fixture(scope="session")
-def emulation(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    return emulated_kernels(tmp_path_factory, *SOURCES)
-
-
-@pytest.fixture(scope="session")
-def gpu(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    return gpu_kernels(tmp_path_factory, *SOURCES)
-
-
-@pytest.fixture(params=["emulation", pytest.param("gpu", marks=pytest.mark.gpu)])
-def kernels(request: pytest.FixtureRequest) -> Kernels:
-    return request.getfixturevalue(request.param)
 
 
 def run(kernels: Kernels, case: Case, inputs: dict[str, np.ndarray]) -> np.ndarray:

@@ -29,7 +29,7 @@ class Adapter(nn.Module):
         op: str,
         inputs: Sequence[Tensor],
         shape: Sequence[int | torch.SymInt],
-        **attributes: int | list[int],
+        **attributes: float | list[int],
     ) -> Tensor:
         """Put one dialect node into the graph that is being traced."""
         output: Tensor = torch.onnx.ops.symbolic(

@@ -152,18 +152,12 @@ class ChannelDeconvDynamicAdapter(Adapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Trace (N, C, H, W) or (N, C) to one NDChannelDeconvDynamic."""
-        output: Tensor = torch.onnx.ops.symbolic(
-            f"{dialect.DOMAIN}::{CHANNEL_DECONV_DYNAMIC}",
+        return self.emit(
+            CHANNEL_DECONV_DYNAMIC,
             (x,),
-            {
-                "layer": self.layer,
-                "block": self.block,
-                "n_iter": self.n_iter,
-                "sampling_stride": self.sampling,
-                "eps": self.eps,
-            },
-            dtype=x.dtype,
-            shape=x.shape,
-            version=dialect.VERSION,
+            x.shape,
+            block=self.block,
+            n_iter=self.n_iter,
+            sampling_stride=self.sampling,
+            eps=self.eps,
         )
-        return output

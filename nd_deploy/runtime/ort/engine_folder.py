@@ -10,8 +10,9 @@ import os
 import stat
 from pathlib import Path
 
+from nd_deploy.cache import ENVIRONMENT
 from nd_deploy.errors import InputError
-from nd_deploy.runtime.tensorrt.kept.engine_cache import ENVIRONMENT, default_folder
+from nd_deploy.runtime.tensorrt.kept.engine_cache import default_folder
 from nd_deploy.runtime.tensorrt.kept.engine_key import EngineKey
 
 _HOME = "onnxruntime"

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import nd_deploy
 from nd_deploy import errors
 from nd_deploy.bundle import strict_json
+from nd_deploy.child_process import import_paths, signal_name
 from nd_deploy.errors import BackendError, NdDeployError
 
 # Takes a line of text, and says whether anybody still wants the result.
@@ -107,7 +107,7 @@ def _started(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(writing,),
-                env={**os.environ, **_import_paths(), **environment},
+                env={**os.environ, **import_paths(), **environment},
                 # Python looks for modules where it starts, and this folder has none.
                 cwd=folder,
                 # Ctrl-C is for this process, which then ends the other.
@@ -124,14 +124,6 @@ def _started(
             process.wait()
 
 
-def _import_paths() -> dict[str, str]:
-    """Where the other process finds nd_deploy, wherever this one does."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    home = Path(nd_deploy.__file__).resolve().parent.parent
-    paths = [str(Path(path).absolute()) for path in given if path]
-    return {"PYTHONPATH": os.pathsep.join([*paths, str(home)])}
-
-
 def _result(document: Mapping[str, Any]) -> dict[str, Any]:
     error = document.get("error")
     if error is not None:
@@ -141,14 +133,10 @@ def _result(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _killed(number: int, log: str) -> BackendError:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
     last = [line for line in log.splitlines() if line.strip()][-_LINES:]
     said = "\n".join(f"  {line}" for line in last) or "  nothing"
     return BackendError(
-        f"TensorRT's process was killed by {name}; the last that it said:\n{said}",
+        f"TensorRT's process was killed by {signal_name(number)}; the last that it said:\n{said}",
         "usually memory has run out: free some, or give a smaller --workspace or --batch"
         if number == signal.SIGKILL
         else "plugins are the usual cause: 'nd-deploy plugin check FILE' tells whether one fits "

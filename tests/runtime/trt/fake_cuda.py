@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nd_deploy.compat.cuda import failure, out_of_memory
+from nd_deploy.compat.cuda_errors import failure, out_of_memory
 
 
 @dataclass

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nd_deploy.cache import ENVIRONMENT, cache_folder
 from nd_deploy.errors import InputError
 from nd_deploy.runtime.tensorrt.kept.engine_file import (
     StoredEngine,
@@ -25,8 +26,6 @@ from nd_deploy.runtime.tensorrt.kept.engine_file import (
     write_engine,
 )
 from nd_deploy.runtime.tensorrt.kept.engine_key import EngineKey
-
-ENVIRONMENT = "ND_DEPLOY_CACHE"
 
 _PLAN = ".engine"
 _REMEDY = f"set {ENVIRONMENT} to a folder that you may write to"
@@ -160,24 +159,8 @@ class EngineCache:
 
 
 def default_folder() -> Path:
-    """Where engines are kept unless told otherwise.
-
-    Returns:
-        `engines` in $ND_DEPLOY_CACHE, or else in `nd-deploy` of the user's cache folder.
-
-    Raises:
-        InputError: the user has no home folder.
-    """
-    given = os.environ.get(ENVIRONMENT, "")
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        if given:
-            return Path(given).expanduser() / "engines"
-        # The specification says to ignore one that is relative.
-        cache = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    except RuntimeError as error:
-        raise InputError("there is no home folder to keep engines in", _REMEDY) from error
-    return cache / "nd-deploy" / "engines"
+    """Where engines are kept unless told otherwise; see `nd_deploy.cache.cache_folder`."""
+    return cache_folder("engines")
 
 
 def _read(plan: Path, key: EngineKey) -> StoredEngine | str:

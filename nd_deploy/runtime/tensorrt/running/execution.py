@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nd_deploy.compat import cuda as cuda_compat
-from nd_deploy.compat import packages
+from nd_deploy.compat import cuda_errors, packages
 from nd_deploy.compat.cuda import Cuda
 from nd_deploy.errors import BackendError
 from nd_deploy.runtime.tensorrt.profile import Shape
@@ -265,13 +264,13 @@ def _create_context(loaded: LoadedEngine, cuda: Cuda) -> Any:  # noqa: ANN401 - 
     purpose = "the engine to work in"
     free, total = cuda.memory()
     if needed > free:
-        raise cuda_compat.out_of_memory(needed, free, total, purpose)
+        raise cuda_errors.out_of_memory(needed, free, total, purpose)
     loaded.messages.clear()
     context = loaded.engine.create_execution_context()
     if context is not None:
         return context
     if is_memory(loaded.messages):
-        raise cuda_compat.out_of_memory(needed, *cuda.memory(), purpose)
+        raise cuda_errors.out_of_memory(needed, *cuda.memory(), purpose)
     raise BackendError(
         f"TensorRT cannot prepare to run the engine: {loaded.messages.errors()}",
         "'nd-deploy doctor' shows what is here, and 'nvidia-smi' what else uses the GPU",
