@@ -1,9 +1,9 @@
 """Put networks trained with Network Deconvolution into production.
 
 The whole way is `convert`; its steps are `recognise`, `export` and `run_passes`, and `verify`
-checks the result again. `build` makes a TensorRT engine of a bundle, and `open_runner` opens a
-model in any runtime. Each is imported when it is first used, since some need PyTorch and others
-must work without it.
+checks the result again. `build` makes a TensorRT engine of a bundle, `open_runner` opens a model in
+any runtime, and `profile` measures how long that takes. Each is imported when it is first used,
+since some need PyTorch and others must work without it.
 """
 
 import importlib
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nd_deploy.nd.recognise import recognise
     from nd_deploy.parity.verify import verify
     from nd_deploy.passes.pipeline import run_passes
+    from nd_deploy.profiling.run import profile
     from nd_deploy.runtime.choose import open_runner
     from nd_deploy.runtime.tensorrt.from_bundle import build
 
@@ -35,6 +36,7 @@ __all__ = [
     "export",
     "load_into",
     "open_runner",
+    "profile",
     "read_bundle",
     "read_checkpoint",
     "recognise",
@@ -50,6 +52,7 @@ _HOMES = {
     "export": "nd_deploy.exporter",
     "load_into": "nd_deploy.nd.checkpoint",
     "open_runner": "nd_deploy.runtime.choose",
+    "profile": "nd_deploy.profiling.run",
     "read_bundle": "nd_deploy.bundle",
     "read_checkpoint": "nd_deploy.nd.checkpoint",
     "recognise": "nd_deploy.nd.recognise",

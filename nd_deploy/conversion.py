@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,6 +18,7 @@ from nd_deploy.bundle import (
     check_output,
     new_bundle,
 )
+from nd_deploy.bundle.manifest import BATCH, STATISTICS
 from nd_deploy.errors import InputError, ParityError
 from nd_deploy.explain.network import spectra_of
 from nd_deploy.explain.record import to_arrays
@@ -24,6 +26,7 @@ from nd_deploy.exporter import trace
 from nd_deploy.memory import release_freed_memory
 from nd_deploy.nd.batch_statistics import batch_statistics_twin, on_batch_statistics
 from nd_deploy.nd.recognise import recognise
+from nd_deploy.networks.ready import on_one_device
 from nd_deploy.parity.gates import backend_gate, fold_gate, storage_gate
 from nd_deploy.parity.measure import top1_agreement
 from nd_deploy.parity.other_sizes import OtherSize, check_other_sizes, record_other_sizes
@@ -35,10 +38,6 @@ from nd_deploy.passes.model import narrow, store, to_model
 from nd_deploy.passes.pipeline import PLUGIN, passes_for, run_on_graph
 from nd_deploy.preprocess import Preprocessing
 from nd_deploy.targets import Target, find_target, fit
-
-RUNNING, BATCH = "running", "batch"
-STATISTICS = (RUNNING, BATCH)
-"""What ND layers whiten by at inference."""
 
 _DEPENDS_ON_BATCH = (
     "outputs depend on what else is in the batch: do not pad batches, and expect other results at "
@@ -66,6 +65,7 @@ def convert(
     overwrite: bool = False,
     seed: int | None = None,
     command: str | None = None,
+    origin: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
     """Convert a trained ND network into a folded ONNX model that is proven equal to it.
@@ -92,6 +92,8 @@ def convert(
         overwrite: replace a bundle at `output`.
         seed: of `example_input`, for the record.
         command: the command line, for the record.
+        origin: how to build the network again, for `nd-deploy profile` to run it in PyTorch: what
+            `nd_deploy.origin.record` gives.
         report: called with a line of text as each step begins.
 
     Returns:
@@ -110,9 +112,7 @@ def convert(
     check_output(Path(output), overwrite)
     host, passes = _placement(target, whitening)
     _check_statistics(statistics)
-    if isinstance(module, nn.DataParallel):
-        # It hands its inputs to GPUs, and the copies to work on are on the CPU.
-        module = module.module
+    module = on_one_device(module)
     report("recognising the ND layers")
     recognition = recognise(module)
     by_batch = statistics == BATCH
@@ -158,6 +158,7 @@ def convert(
             checkpoint=checkpoint,
             seed=seed,
             command=command,
+            origin=None if origin is None else dict(origin),
             target=host.name,
             batch_dependent=by_batch,
         )

@@ -25,7 +25,7 @@ from nd_deploy.open_axes import as_bound, examples, open_axes, require_open
 from nd_deploy.passes.graph import free_name
 from nd_deploy.passes.model import lift_constants, store
 from nd_deploy.port_names import Path, input_names, output_names, output_paths
-from nd_deploy.torch_export import IRModel, run_exporter, tidy
+from nd_deploy.torch_export import IRModel, causes_of, in_few_lines, run_exporter, tidy
 
 # Old enough for TensorRT 10.3 on JetPack 6, new enough for everything the exporter emits.
 OPSET = 18
@@ -156,14 +156,12 @@ def _without_contents(
 
 
 def _explained(error: Exception) -> Exception:
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
+    causes = causes_of(error)
+    for cause in causes:
         if isinstance(cause, UnsupportedLayerError):
             return cause
-    first_lines = "\n".join(str(cause).strip().splitlines()[:6])
     return ExportError(
-        f"torch.onnx cannot export the network: {type(cause).__name__}: {first_lines}",
+        f"torch.onnx cannot export the network: {in_few_lines(causes[-1])}",
         "if it names a batch or image size, fix that axis (--static-batch, or leave out "
         "--dynamic-spatial); otherwise remove data-dependent Python branches from forward()",
     )

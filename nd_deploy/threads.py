@@ -17,14 +17,21 @@ def single_threaded_torch() -> Iterator[None]:
 
     Its float64 convolution with groups is one small product a group.
     """
+    with torch_threads(1):
+        yield
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Run PyTorch's operators on so many threads inside the block."""
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    others = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(others)
 
 
 @contextlib.contextmanager

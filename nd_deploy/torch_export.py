@@ -1,13 +1,14 @@
 """PyTorch's ONNX exporter, kept quiet and kept exact.
 
-Its own optimiser is left out: that folds batch normalisation and other arithmetic on parameters in
-the parameters' dtype, and merges tensors that happen to be equal. What replaces it here only works
-out shapes and moves constants about.
+Unless it is asked for, its own optimiser is left out: that folds batch normalisation and other
+arithmetic on parameters in the parameters' dtype, and merges tensors that happen to be equal. What
+replaces it here only works out shapes and moves constants about.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Collection, Iterator
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 Node: TypeAlias = Any  # an onnx_ir.Node
 
+_TALKATIVE = ("torch.onnx", "torch.fx.experimental.symbolic_shapes")
 # Ops that copy values and compute none, so that folding them is exact in any dtype.
 _MOVES = {
     "Cast",
@@ -64,9 +66,17 @@ def run_exporter(
     network: nn.Module,
     inputs: tuple[Tensor, ...],
     dynamic_shapes: tuple[object, ...],
-    opset: int,
+    opset: int | None,
+    optimise: bool = False,
 ) -> IRModel:
     """Trace a network.
+
+    Args:
+        network: in the mode that it is to be exported in.
+        inputs: what to trace with.
+        dynamic_shapes: as torch.onnx.export takes them.
+        opset: the version of the standard ops; None for the exporter's own choice.
+        optimise: whether the exporter's own optimiser may rewrite the graph.
 
     Raises:
         torch.onnx.OnnxExporterError: it cannot be traced.
@@ -78,10 +88,24 @@ def run_exporter(
             dynamo=True,
             dynamic_shapes=dynamic_shapes,
             opset_version=opset,
-            optimize=False,
+            optimize=optimise,
             verbose=False,
         )
     return IRModel(program)
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """An exception and what it was raised from, which the exporter does again and again."""
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    return causes
+
+
+def in_few_lines(error: BaseException) -> str:
+    """An exception's kind and the beginning of what it says."""
+    lines = str(error).strip().splitlines()
+    return "\n".join([f"{type(error).__name__}: {lines[0] if lines else ''}", *lines[1:6]])
 
 
 def tidy(model: IRModel, parameters: Collection[str]) -> None:
@@ -122,13 +146,15 @@ def tidy(model: IRModel, parameters: Collection[str]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back the exporter's own warnings, which name its internals and not the user's code."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Hold back what the exporter says of its internals: warnings, and graphs that it gives up."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

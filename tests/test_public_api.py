@@ -18,6 +18,7 @@ PUBLIC = [
     "export",
     "load_into",
     "open_runner",
+    "profile",
     "read_bundle",
     "read_checkpoint",
     "recognise",
@@ -32,7 +33,8 @@ def test_the_public_names_are_these():
 
 def test_the_commands_are_these():
     assert tuple(COMMANDS) == (
-        "convert", "inspect", "verify", "build", "run", "explain", "models", "plugin", "doctor"
+        "convert", "inspect", "verify", "build", "run", "profile", "report", "export-trtexec",
+        "explain", "models", "plugin", "doctor"
     )  # fmt: skip
     assert main.list_commands(None) == list(COMMANDS)
 
@@ -59,6 +61,7 @@ def test_every_public_name_is_documented(name):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_every_command_has_a_help_text(command):
     found = main.get_command(None, command)
+    assert found.name == command
     assert found.help
     for parameter in found.params:
         if parameter.param_type_name == "option":

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all."""
+"""Folders and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from nd_deploy.bundle.files import why_not_written
+from nd_deploy.errors import InputError
 
 
 @contextlib.contextmanager
@@ -58,3 +61,26 @@ def _swap(new: Path, output: Path, old: Path) -> None:
         if old.exists() and not output.exists():
             old.rename(output)
         raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file; one that is there already stays until the new one is complete.
+
+    Args:
+        path: of the file; where it is a link, what it leads to is replaced.
+        text: what it is to hold. What is no Unicode, as a name of the user's may be, is escaped.
+
+    Raises:
+        InputError: it cannot be written: a full disk, a missing permission.
+    """
+    target = path.resolve()
+    content = text.encode(errors="backslashreplace")
+    try:
+        # In a folder, because a temporary file itself would be closed to everybody else.
+        with tempfile.TemporaryDirectory(prefix=".nd-deploy-", dir=target.parent) as folder:
+            new = Path(folder) / target.name
+            new.write_bytes(content)
+            new.replace(target)
+    except OSError as error:
+        reason, remedy = why_not_written(error, len(content))
+        raise InputError(f"{path} cannot be written: {reason}", remedy) from error

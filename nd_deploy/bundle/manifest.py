@@ -19,6 +19,10 @@ MANIFEST = "manifest.json"
 KIND = "nd-deploy bundle"
 SCHEMA_VERSION = 1
 
+RUNNING, BATCH = "running", "batch"
+STATISTICS = (RUNNING, BATCH)
+"""What ND layers whiten by at inference."""
+
 REMADE = "convert the network again, or copy the bundle again from where it is whole"
 DISTRUST = "nd-deploy never writes such a bundle: do not use it"
 _CONVERTED = "name the folder that 'nd-deploy convert' wrote"
@@ -69,6 +73,7 @@ class Manifest:
         target: the kind of host that the model is written for; see `nd_deploy.targets`.
         batch_dependent: whether outputs depend on what else is in the batch, because layers whiten
             by the statistics of the batch.
+        origin: how to build the network again, as `nd_deploy.origin.record` puts it, where known.
         schema_version: of this record.
     """
 
@@ -88,7 +93,13 @@ class Manifest:
     nd_layers: int
     target: str = "portable"
     batch_dependent: bool = False
+    origin: dict[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def statistics(self) -> str:
+        """What ND layers whiten by, one of STATISTICS."""
+        return BATCH if self.batch_dependent else RUNNING
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest as JSON-ready fields."""
@@ -122,6 +133,7 @@ class Manifest:
             nd_layers=_required(fields, "nd_layers", int),
             target=_required(fields, "target", str),
             batch_dependent=_flag(fields, "batch_dependent"),
+            origin=_optional(fields, "origin", dict),
             schema_version=_required(fields, "schema_version", int),
         )
 

@@ -111,8 +111,9 @@ class BundleDraft:
             spectra: arrays by name; what `Bundle.spectra` gives back, where known.
             labels: the names of the classes, where known.
             checkpoint: name, sha256, format and arch of the weights' file.
-            **optional: `preprocessing` of images, `seed` of the parity inputs and the `command`
-                line, where known; `target` and `batch_dependent` where they are not the usual.
+            **optional: `preprocessing` of images, `seed` of the parity inputs, the `command` line
+                and the `origin`, where known; `target` and `batch_dependent` where they are not
+                the usual.
 
         Returns:
             The bundle as it will lie at `output`.

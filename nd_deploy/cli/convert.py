@@ -146,9 +146,10 @@ def _convert(
     report: Report,
 ) -> Bundle:
     from nd_deploy import compat
-    from nd_deploy.cli.source import load_network
     from nd_deploy.conversion import convert
     from nd_deploy.nd.checkpoint import load_into, read_checkpoint
+    from nd_deploy.networks.source import load_network
+    from nd_deploy.origin import record
 
     torch = compat.torch()
     checkpoint = None
@@ -187,6 +188,7 @@ def _convert(
         overwrite=options["overwrite"],
         seed=None if options["reference_inputs"] else options["seed"],
         command=shlex.join(["nd-deploy", *sys.argv[1:]]),
+        origin=record(network.name, network.settings, checkpoint_file),
         keep_unfolded=options["keep_unfolded"],
         report=report,
     )
@@ -218,9 +220,9 @@ def _inputs(
 
 def _show(bundle: Bundle) -> None:
     from nd_deploy.bundle.files import readable_size
-    from nd_deploy.cli.inspect import action_in_words, layer_type
     from nd_deploy.cli.parity_view import show_gates
     from nd_deploy.cli.render import shortened, table
+    from nd_deploy.fold.decisions import action_in_words, layer_type
 
     click.echo(f"{bundle.manifest.network}: {bundle.manifest.nd_layers} ND layers")
     groups: dict[tuple[str, str], list[str]] = {}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nd_deploy.cli.inspect import layer_type
 from nd_deploy.cli.render import shortened, table
+from nd_deploy.fold.decisions import layer_type
 
 if TYPE_CHECKING:
     from nd_deploy.runtime.tensorrt.building.paths import LayerPath

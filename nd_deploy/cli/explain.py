@@ -75,11 +75,11 @@ def explain_command(
         option = next(iter(chosen), "grey").replace("_", "-")
         raise click.UsageError(f"--{option} is for --images, which are not given")
     from nd_deploy.cli.render import progress
-    from nd_deploy.explain.canvas import require_drawing
     from nd_deploy.explain.report import check_report, write_report
+    from nd_deploy.page.canvas import require_drawing
 
     check_report(output, overwrite)
-    require_drawing()
+    require_drawing("explain")
     with stdout_kept_clean(as_json), progress() as report:
         explanation = _explain(target, checkpoint, settings, images, chosen, grey, report)
         files = write_report(output, explanation, overwrite, report)
@@ -148,10 +148,10 @@ def _of_network(
     from nd_deploy import compat
 
     compat.torch()
-    from nd_deploy.cli.source import load_network
     from nd_deploy.explain.network import spectra_of
     from nd_deploy.nd.checkpoint import load_into, read_checkpoint
     from nd_deploy.nd.recognise import recognise
+    from nd_deploy.networks.source import load_network
 
     checkpoint, notes = None, []
     if checkpoint_file is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 
 from nd_deploy.cli.common import bundle_argument, bundle_document, json_option, print_json
 from nd_deploy.cli.render import number, shortened, table
+from nd_deploy.fold.decisions import action_in_words, ends_in, layer_type, worst_of
 
 if TYPE_CHECKING:
     from nd_deploy.bundle import Bundle
@@ -62,7 +63,7 @@ def _show_decisions(decisions: Sequence[dict[str, Any]]) -> None:
                 layer_type(decision["op_type"]),
                 _place(decision),
                 f"[{reasons.index(decision['reason']) + 1}]",
-                *_worst(decision["certificates"]),
+                *_worst(decision),
             )
             for decision in decisions
         ],
@@ -78,36 +79,14 @@ def _show_decisions(decisions: Sequence[dict[str, Any]]) -> None:
 
 def _place(decision: dict[str, Any]) -> str:
     action = action_in_words(decision["action"])
-    elsewhere = [name for name in decision["into"] if name != decision["layer"]]
+    elsewhere = ends_in(decision)
     return f"{action}: {shortened(elsewhere, 30)}" if elsewhere else action
 
 
-def layer_type(op_type: str) -> str:
-    """A layer's class in PyTorch, from its op in the dialect."""
-    return op_type.removeprefix("ND").removesuffix("Leftover").removesuffix("Dynamic")
-
-
-def action_in_words(action: str) -> str:
-    """A decision's action as a user reads it; one that this version lacks is left as it is."""
-    from nd_deploy.passes.base import Action
-
-    return Action[action.upper()].value if action.upper() in Action.__members__ else action
-
-
-def _worst(certificates: Sequence[dict[str, float]]) -> tuple[str, str, str, str]:
+def _worst(decision: Mapping[str, Any]) -> tuple[str, ...]:
     """Growth, condition, headroom and storage error of a layer, the worst over its nodes."""
-    if not certificates:
-        return ("-", "-", "-", "-")
-
-    def each(name: str) -> Iterable[float]:
-        return (certificate.get(name, float("nan")) for certificate in certificates)
-
-    return (
-        number(max(each("growth"))),
-        number(max(each("condition"))),
-        number(min(each("float16_headroom"))),
-        number(max(each("storage_error"))),
-    )
+    worst = worst_of(decision)
+    return ("-",) * 4 if worst is None else tuple(map(number, worst))
 
 
 def _tensors(tensors: Iterable[TensorInfo]) -> str:

@@ -13,7 +13,20 @@ import nd_deploy
 from nd_deploy.errors import NdDeployError
 
 # In the order of use, which is the order of the help.
-COMMANDS = ("convert", "inspect", "verify", "build", "run", "explain", "models", "plugin", "doctor")
+COMMANDS = (
+    "convert",
+    "inspect",
+    "verify",
+    "build",
+    "run",
+    "profile",
+    "report",
+    "export-trtexec",
+    "explain",
+    "models",
+    "plugin",
+    "doctor",
+)
 
 
 class Program(click.Group):
@@ -24,11 +37,12 @@ class Program(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name: `<name>_command` of the module of that name."""
+        """The command of that name: `<name>_command` of the module of that name, "-" as "_"."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"nd_deploy.cli.{cmd_name}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"nd_deploy.cli.{name}")
+        command: click.Command = getattr(module, f"{name}_command")
         return command
 
     def main(

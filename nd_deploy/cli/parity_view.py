@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from nd_deploy.cli.render import table
+from nd_deploy.parity.wording import ran_on
 
 if TYPE_CHECKING:
-    from nd_deploy.parity.report import Gate, ParityReport
+    from nd_deploy.parity.report import ParityReport
 
 
 def show_gates(report: ParityReport) -> None:
@@ -37,23 +38,5 @@ def show_origins(report: ParityReport) -> None:
     """Print where each gate's budget comes from, and what the gate ran on."""
     table(
         ("gate", "budget from", "ran on"),
-        [(gate.name, gate.budget_reason, _ran_on(gate)) for gate in report.gates],
+        [(gate.name, gate.budget_reason, ran_on(gate)) for gate in report.gates],
     )
-
-
-def _ran_on(gate: Gate) -> str:
-    details = dict(gate.details)
-    # What was asked for is of interest only where it is not what was got.
-    if details.get("providers_asked") == details.get("providers_got"):
-        details.pop("providers_asked", None)
-    head = [str(details.pop(name)) for name in ("runtime", "version") if name in details]
-    rest = [
-        f"{name} {_in_words(value)}" for name, value in details.items() if value not in (None, {})
-    ]
-    return ", ".join([" ".join(head), *rest] if head else rest)
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{name}={item}" for name, item in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -15,6 +15,26 @@ from nd_deploy.runtime.options import ORT_CPU, RUNTIMES, RunOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+engine_option = click.option(
+    "--engine", type=FILE, metavar="FILE", help="TensorRT: the engine to run."
+)
+trust_option = click.option(
+    "--trust-unrecorded",
+    is_flag=True,
+    help="Run an --engine of which nothing is recorded; its code is run.",
+)
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    type=FILE,
+    metavar="FILE",
+    multiple=True,
+    help="TensorRT: a library of plugins; its code is run.",
+)
+tf32_option = click.option(
+    "--tf32", is_flag=True, help="GPU: let float32 products be computed in TF32."
+)
+
 _OPTIONS = (
     click.option(
         "--runtime",
@@ -36,22 +56,11 @@ _OPTIONS = (
         help="TensorRT: whole shapes of an input with other open axes, such as "
         "input=1x3x224x224:8x3x224x224:32x3x512x512.",
     ),
-    click.option("--engine", type=FILE, metavar="FILE", help="TensorRT: the engine to run."),
-    click.option(
-        "--trust-unrecorded",
-        is_flag=True,
-        help="Run an --engine of which nothing is recorded; its code is run.",
-    ),
-    click.option(
-        "--plugin",
-        "plugins",
-        type=FILE,
-        metavar="FILE",
-        multiple=True,
-        help="TensorRT: a library of plugins; its code is run.",
-    ),
+    engine_option,
+    trust_option,
+    plugin_option,
     precision_option,
-    click.option("--tf32", is_flag=True, help="GPU: let float32 products be computed in TF32."),
+    tf32_option,
     click.option(
         "--cuda-graph",
         is_flag=True,
@@ -84,7 +93,7 @@ def runtime_options(command: Command) -> Command:
         **rest: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         how = RunOptions(
-            options=_pairs(own),
+            options=key_values(own),
             plugins=plugins,
             precision=precision,
             tf32=tf32,
@@ -102,7 +111,12 @@ def runtime_options(command: Command) -> Command:
     return decorated  # type: ignore[no-any-return]
 
 
-def _pairs(texts: Iterable[str]) -> dict[str, str]:
+def key_values(texts: Iterable[str]) -> dict[str, str]:
+    """Read what was given to --option, each as KEY=VALUE.
+
+    Raises:
+        InputError: one is not of that form, or a key is given twice.
+    """
     pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")

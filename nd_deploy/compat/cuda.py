@@ -34,6 +34,9 @@ class Cuda(Protocol):
     def describe(self, device: int) -> tuple[str, tuple[int, int]]:
         """A GPU's name and compute capability."""
 
+    def l2_bytes(self, device: int) -> int:
+        """The size of a GPU's second-level cache, in bytes."""
+
     def use_device(self, device: int) -> None:
         """Let this thread's other calls work on that GPU."""
 
@@ -57,6 +60,12 @@ class Cuda(Protocol):
 
     def copy_to_host(self, target: int, source: int, size: int, stream: int) -> None:
         """Copy `size` bytes from device to pinned memory, both from where they were allocated."""
+
+    def copy_on_device(self, target: int, source: int, size: int, stream: int) -> None:
+        """Copy `size` bytes of device memory, both from where they were allocated."""
+
+    def fill(self, address: int, value: int, size: int, stream: int) -> None:
+        """Set `size` bytes of device memory, from where it was allocated, to a value up to 255."""
 
     def create_stream(self) -> int:
         """Create a stream that does not wait for the default one."""

@@ -39,6 +39,11 @@ class BindingsCuda:
         name = facts.name.decode() if isinstance(facts.name, bytes) else str(facts.name)
         return name.rstrip("\0"), (int(facts.major), int(facts.minor))
 
+    def l2_bytes(self, device: int) -> int:
+        """The size of a GPU's second-level cache, in bytes."""
+        attribute = self._runtime.cudaDeviceAttr.cudaDevAttrL2CacheSize
+        return int(self._call(f"look at GPU {device}", "cudaDeviceGetAttribute", attribute, device))
+
     def use_device(self, device: int) -> None:
         """Let this thread's other calls work on that GPU."""
         self._call(f"use GPU {device}", "cudaSetDevice", device)
@@ -79,6 +84,15 @@ class BindingsCuda:
         """Copy `size` bytes from device to pinned memory."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("copy from the GPU", "cudaMemcpyAsync", target, source, size, kind, stream)
+
+    def copy_on_device(self, target: int, source: int, size: int, stream: int) -> None:
+        """Copy `size` bytes of device memory."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._call("copy on the GPU", "cudaMemcpyAsync", target, source, size, kind, stream)
+
+    def fill(self, address: int, value: int, size: int, stream: int) -> None:
+        """Set `size` bytes of device memory to a value."""
+        self._call("fill the GPU's memory", "cudaMemsetAsync", address, value, size, stream)
 
     def create_stream(self) -> int:
         """Create a stream that does not wait for the default one."""

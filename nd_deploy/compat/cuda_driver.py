@@ -9,7 +9,9 @@ from nd_deploy.errors import BackendError
 
 _LIBRARY = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76  # of cuDeviceGetAttribute: the compute capability
+_L2_BYTES = 38
 _NAME_BYTES = 256
+_BUS_ID_BYTES = 32
 _REMEDY = "'nd-deploy doctor' shows the driver and the GPUs that are there"
 
 
@@ -65,18 +67,46 @@ def device(index: int) -> Gpu:
     return found[index]
 
 
+def pci_bus_id(index: int) -> str:
+    """Where a GPU is plugged in, such as "0000:65:00.0": the same for every library and process.
+
+    Args:
+        index: in CUDA's order.
+
+    Raises:
+        BackendError: there is no such GPU, or no driver that works.
+    """
+    driver = _started()
+    text = ctypes.create_string_buffer(_BUS_ID_BYTES)
+    _call(driver, "cuDeviceGetPCIBusId", text, _BUS_ID_BYTES, _handle(driver, index))
+    return text.value.decode()
+
+
+def l2_bytes(index: int) -> int:
+    """The size of a GPU's second-level cache; see `pci_bus_id`."""
+    driver = _started()
+    return _attribute(driver, _L2_BYTES, _handle(driver, index))
+
+
 def _describe(driver: ctypes.CDLL, index: int) -> Gpu:
-    handle, name = ctypes.c_int(), ctypes.create_string_buffer(_NAME_BYTES)
-    _call(driver, "cuDeviceGet", ctypes.byref(handle), index)
+    handle, name = _handle(driver, index), ctypes.create_string_buffer(_NAME_BYTES)
     _call(driver, "cuDeviceGetName", name, _NAME_BYTES, handle)
-    parts = []
-    for attribute in (_MAJOR, _MINOR):
-        value = ctypes.c_int()
-        _call(driver, "cuDeviceGetAttribute", ctypes.byref(value), attribute, handle)
-        parts.append(str(value.value))
+    capability = ".".join(str(_attribute(driver, part, handle)) for part in (_MAJOR, _MINOR))
     memory = ctypes.c_size_t()
     _call(driver, "cuDeviceTotalMem_v2", ctypes.byref(memory), handle)
-    return Gpu(name.value.decode(), ".".join(parts), memory.value)
+    return Gpu(name.value.decode(), capability, memory.value)
+
+
+def _handle(driver: ctypes.CDLL, index: int) -> ctypes.c_int:
+    handle = ctypes.c_int()
+    _call(driver, "cuDeviceGet", ctypes.byref(handle), index)
+    return handle
+
+
+def _attribute(driver: ctypes.CDLL, attribute: int, handle: ctypes.c_int) -> int:
+    value = ctypes.c_int()
+    _call(driver, "cuDeviceGetAttribute", ctypes.byref(value), attribute, handle)
+    return value.value
 
 
 def _started() -> ctypes.CDLL:

@@ -38,6 +38,11 @@ class TorchCuda:
             facts = self._torch.cuda.get_device_properties(device)
             return str(facts.name), (int(facts.major), int(facts.minor))
 
+    def l2_bytes(self, device: int) -> int:
+        """The size of a GPU's second-level cache, in bytes."""
+        with self._named(f"look at GPU {device}"):
+            return int(self._torch.cuda.get_device_properties(device).L2_cache_size)
+
     def use_device(self, device: int) -> None:
         """Let this thread's other calls work on that GPU."""
         with self._named(f"use GPU {device}"):
@@ -77,6 +82,15 @@ class TorchCuda:
     def copy_to_host(self, target: int, source: int, size: int, stream: int) -> None:
         """Copy `size` bytes from device to pinned memory."""
         self._copy("copy from the GPU", target, source, size, stream)
+
+    def copy_on_device(self, target: int, source: int, size: int, stream: int) -> None:
+        """Copy `size` bytes of device memory."""
+        self._copy("copy on the GPU", target, source, size, stream)
+
+    def fill(self, address: int, value: int, size: int, stream: int) -> None:
+        """Set `size` bytes of device memory to a value."""
+        with self._named("fill the GPU's memory"), self._current(stream):
+            self._kept[address][:size].fill_(value)
 
     def create_stream(self) -> int:
         """Create a stream that does not wait for the default one."""
@@ -168,3 +182,27 @@ class TorchCuda:
             raise
         except (RuntimeError, AssertionError) as error:  # what PyTorch raises for any CUDA error
             raise cuda_errors.failure(task, type(error).__name__, str(error)) from error
+
+
+@contextlib.contextmanager
+def products_in_tf32(torch: Any, allowed: bool) -> Iterator[None]:  # noqa: ANN401 - a module
+    """Let PyTorch compute products and convolutions of float32 in TF32, or not.
+
+    Args:
+        torch: the module; since 2.9 it names the precision of each kind of product, before it had
+            a switch for each.
+        allowed: whether it may; what was set before is set again afterwards.
+    """
+    parts: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    name, value = "fp32_precision", "tf32" if allowed else "ieee"
+    if not all(hasattr(part, name) for part in parts):
+        parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
+        name, value = "allow_tf32", allowed  # type: ignore[assignment]
+    before = [getattr(part, name) for part in parts]
+    try:
+        for part in parts:
+            setattr(part, name, value)
+        yield
+    finally:
+        for part, old in zip(parts, before, strict=True):
+            setattr(part, name, old)

@@ -178,6 +178,11 @@ def make_progress_monitor(
     )
 
 
+def make_profiler(trt: TensorRT, report: Callable[[str, float], None]) -> Any:  # noqa: ANN401
+    """A profiler that hands on (name, milliseconds) of every layer of a run, an IProfiler."""
+    return _derived(trt.IProfiler, report_layer_time=lambda self, name, ms: report(name, ms))
+
+
 def _derived(base: Any, **methods: Callable[..., Any]) -> Any:  # noqa: ANN401
     """An object of a class that overrides methods of one of TensorRT's."""
     # Its __init__ has to be called by the derived class itself.

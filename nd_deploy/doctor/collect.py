@@ -17,6 +17,7 @@ from typing import Any
 import nd_deploy
 from nd_deploy import compat
 from nd_deploy.compat import trt
+from nd_deploy.compat.jetson import jetson_release
 from nd_deploy.doctor.children import ask, lines_of
 from nd_deploy.doctor.facts import Driver, Facts, Gpu, OnnxRuntime, TensorRt
 from nd_deploy.doctor.folders import engine_cache, plugin_libraries, why_no_plugin_build
@@ -89,20 +90,6 @@ def collect() -> Facts:
             jetson=jetson_release(_JETSON),
             conflict=compat.onnxruntime_conflict(),
         )
-
-
-def jetson_release(path: Path) -> str | None:
-    """The release of Jetson Linux, such as "36.4.3"; None where its file is not.
-
-    Args:
-        path: of the file.
-    """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"R(\d+).*?REVISION:\s*([\d.]+)", text)
-    return f"{found[1]}.{found[2]}" if found else None
 
 
 def _packages() -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nd_deploy.explain.canvas import (
+from nd_deploy.explain.spectrum import LayerSpectrum, remark_on
+from nd_deploy.page.canvas import (
     SMALL,
     TEXT,
     Mark,
@@ -22,7 +23,6 @@ from nd_deploy.explain.canvas import (
     style,
     to_png,
 )
-from nd_deploy.explain.spectrum import LayerSpectrum, remark_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

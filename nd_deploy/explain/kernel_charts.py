@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nd_deploy.explain.canvas import (
+from nd_deploy.explain.image_kernels import METHODS, ImageKernels
+from nd_deploy.explain.kernels import FirstConvolution, profile, shown_channels, shows_all_pairs
+from nd_deploy.page.canvas import (
     MARKERS,
     PALETTE,
     SMALL,
@@ -20,8 +22,6 @@ from nd_deploy.explain.canvas import (
     style,
     to_png,
 )
-from nd_deploy.explain.image_kernels import METHODS, ImageKernels
-from nd_deploy.explain.kernels import FirstConvolution, profile, shown_channels, shows_all_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

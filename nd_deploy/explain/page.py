@@ -8,36 +8,19 @@ from html import escape
 
 import numpy as np
 
-from nd_deploy import __version__
 from nd_deploy.explain.explanation import Explanation
 from nd_deploy.explain.image_kernels import METHODS, ImageKernels
 from nd_deploy.explain.kernels import FirstConvolution, Wide, shown_channels, sums_of
-from nd_deploy.explain.markup import figure, section, table
-from nd_deploy.explain.pictures import IMAGE_KERNELS, KERNELS, SPECTRUM, Picture
+from nd_deploy.explain.pictures import IMAGE_KERNELS, KERNELS, SPECTRUM
 from nd_deploy.explain.spectrum import LayerSpectrum, remark_on
+from nd_deploy.page.document import document
+from nd_deploy.page.markup import bullets, figure, section, table
+from nd_deploy.page.picture import Picture
 
-_STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1a1a1a; --rule: #d9d9d9;
-  --soft: #5a5a5a; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #16181d; --ink: #e6e6e6; --rule: #3a3d45; --soft: #a8abb2; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 56rem; background: var(--paper);
-  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
-figure { margin: 1rem 0; } figcaption, caption, footer { color: var(--soft); font-size: .9rem; }
-.wide { overflow-x: auto; }
-img { display: block; max-width: 100%; height: auto; }
-.wide img { max-width: none; width: max(100%, 34rem); }
-table { border-collapse: collapse; font-size: .9rem; overflow-wrap: normal; }
-caption { text-align: left; padding-bottom: .4rem; }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--rule); text-align: left;
-  vertical-align: top; }
-td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-footer { margin-top: 3rem; border-top: 1px solid var(--rule); padding-top: .5rem; }
-"""
-# Whatever a layer is called, the page runs nothing and fetches nothing.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_FOOTER = (
+    "Network Deconvolution: Ye et al., ICLR 2020, arXiv 1905.11926. The numbers behind the "
+    "pictures are in explain.json."
+)
 
 
 def page(explanation: Explanation, pictures: Mapping[str, Picture]) -> str:
@@ -51,7 +34,7 @@ def page(explanation: Explanation, pictures: Mapping[str, Picture]) -> str:
         HTML.
     """
     title = f"What D does in {explanation.subject}" if explanation.subject else "What D does"
-    parts = [_introduction(title), _notes(explanation.notes())]
+    parts = [_introduction(title), bullets(explanation.notes())]
     spectra, images = explanation.spectra, explanation.images
     if spectra is not None:
         parts.append(_spectrum(spectra.layers, pictures[SPECTRUM]))
@@ -59,16 +42,7 @@ def page(explanation: Explanation, pictures: Mapping[str, Picture]) -> str:
     if images is not None:
         parts.append(_images(images, pictures[IMAGE_KERNELS]))
     body = "\n".join(part for part in parts if part)
-    return (
-        "<!DOCTYPE html>\n"
-        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"{body}\n</main>\n<footer>\n<p>Made by nd-deploy {escape(__version__)}. Network "
-        "Deconvolution: Ye et al., ICLR 2020, arXiv 1905.11926. The numbers behind the pictures "
-        "are in explain.json.</p>\n</footer>\n</body>\n</html>\n"
-    )
+    return document(title, body, _FOOTER)
 
 
 def _introduction(title: str) -> str:
@@ -79,11 +53,6 @@ def _introduction(title: str) -> str:
         "These pictures show D itself, and not the weights that were learnt behind it.</p>\n"
         "</header>"
     )
-
-
-def _notes(notes: Sequence[str]) -> str:
-    items = "\n".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f"<ul>\n{items}\n</ul>" if notes else ""
 
 
 def _spectrum(layers: Sequence[LayerSpectrum], picture: Picture) -> str:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
-from nd_deploy.explain.canvas import DARK, LIGHT, Theme
 from nd_deploy.explain.charts import spectrum_chart
 from nd_deploy.explain.explanation import Explanation
 from nd_deploy.explain.image_kernels import ImageKernels
@@ -19,25 +15,11 @@ from nd_deploy.explain.kernels import (
     sums_of,
 )
 from nd_deploy.explain.spectrum import LayerSpectrum
+from nd_deploy.page.picture import Picture, draw_both
 
 SPECTRUM = "spectrum.png"
 KERNELS = "kernels.png"
 IMAGE_KERNELS = "kernels_images.png"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture for a light and for a dark page.
-
-    Attributes:
-        light: a PNG.
-        dark: the same in other colours.
-        alt: what it shows, in words.
-    """
-
-    light: bytes
-    dark: bytes
-    alt: str
 
 
 def draw(explanation: Explanation) -> dict[str, Picture]:
@@ -53,22 +35,18 @@ def draw(explanation: Explanation) -> dict[str, Picture]:
     spectra, images = explanation.spectra, explanation.images
     if spectra is not None:
         layers, first = spectra.layers, spectra.first
-        pictures[SPECTRUM] = _both(
+        pictures[SPECTRUM] = draw_both(
             lambda theme: spectrum_chart(layers, theme), _spectrum_in_words(layers)
         )
         if first is not None:
-            pictures[KERNELS] = _both(
+            pictures[KERNELS] = draw_both(
                 lambda theme: kernel_chart(first, theme), _kernels_in_words(first)
             )
     if images is not None:
-        pictures[IMAGE_KERNELS] = _both(
+        pictures[IMAGE_KERNELS] = draw_both(
             lambda theme: image_kernel_chart(images, theme), _images_in_words(images)
         )
     return pictures
-
-
-def _both(chart: Callable[[Theme], bytes], alt: str) -> Picture:
-    return Picture(chart(LIGHT), chart(DARK), alt)
 
 
 def _spectrum_in_words(layers: tuple[LayerSpectrum, ...]) -> str:

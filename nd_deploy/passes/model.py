@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nd_deploy import __version__
 from nd_deploy.errors import GraphError
 from nd_deploy.nd import dialect
+from nd_deploy.node_layers import LAYERS
 from nd_deploy.passes.base import Decision
 from nd_deploy.passes.graph import constants, free_name, is_output
 
@@ -219,7 +220,7 @@ def _record(model: onnx.ModelProto, decisions: Sequence[Decision]) -> None:
     for decision in decisions:
         for name in decision.into:
             if name in nodes:
-                _append(nodes[name], "nd_deploy.layers", decision.layer)
+                _append(nodes[name], LAYERS, decision.layer)
                 _append(nodes[name], "nd_deploy.passes", decision.pass_name)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from nd_deploy.errors import BackendError, InputError
 from nd_deploy.runtime.base import Receipt
 from nd_deploy.runtime.feeds import Port, check_feeds
 from nd_deploy.runtime.ort import plugins, tf32
-from nd_deploy.runtime.ort.bindings import BufferedRuns, Device, FixedBuffers
+from nd_deploy.runtime.ort.bindings import BufferedRuns
+from nd_deploy.runtime.ort.buffers import Device, FixedBuffers
 from nd_deploy.runtime.ort.libraries import require_libraries, require_providers
 from nd_deploy.runtime.ort.names import CPU, CUDA, GPU, TENSORRT
 from nd_deploy.runtime.ort.placement import (
@@ -57,6 +59,8 @@ class OnnxRuntimeRunner:
             Where CUDA graphs are enabled, runs go through fixed buffers on the device.
         tf32: whether a GPU may compute float32 products in TF32, unless the CUDA provider's
             `use_tf32` is given.
+        trace: where to write the time of every node in every run, which slows them down: the
+            beginning of the file's name; None for no such file. `end_trace` closes it.
 
     Raises:
         InputError: the file does not exist, a plugin library is not one, or `threads` or
@@ -75,6 +79,7 @@ class OnnxRuntimeRunner:
         threads: int | None = None,
         provider_options: Mapping[str, Mapping[str, str]] | None = None,
         tf32: bool = False,
+        trace: Path | None = None,
     ) -> None:
         ort = compat.onnxruntime()
         asked = tuple(providers)
@@ -89,7 +94,7 @@ class OnnxRuntimeRunner:
         hashes = _admit_plugins(options)
         # A session on the CPU alone has nothing to tell.
         told = compat_ort.tells_placement() and asked != (CPU,)
-        self._session = create_session(model, options, optimise, threads, told)
+        self._session = create_session(model, options, optimise, threads, told, trace)
         placement = _checked_placement(self._session, asked, model, bool(hashes)) if told else {}
         self._ports = _ports(self._session.get_inputs())
         outputs = _ports(self._session.get_outputs())
@@ -116,6 +121,11 @@ class OnnxRuntimeRunner:
         """What the model runs with."""
         return self._receipt
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What its outputs are called, in the model's order."""
+        return tuple(self._outputs)
+
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model once.
 
@@ -140,6 +150,30 @@ class OnnxRuntimeRunner:
                 "check that the shapes given suit every layer of the model",
             ) from error
         return dict(zip(self._outputs, results, strict=True))
+
+    def end_trace(self) -> Path:
+        """Close the trace that the runner was opened with.
+
+        Returns:
+            Its file.
+        """
+        return Path(self._session.end_profiling())
+
+    def bound_run(self, feeds: Mapping[str, np.ndarray]) -> Callable[[], list[np.ndarray]]:
+        """The session's own `run`, bound to the same arrays, as for measuring it alone.
+
+        Args:
+            feeds: as of `run`; they are checked here and not at each call.
+
+        Returns:
+            What gives every output, in the order of `output_names`, and raises ONNX Runtime's own
+            exceptions.
+
+        Raises:
+            InputError: as of `run`.
+        """
+        check_feeds(self._ports, feeds)
+        return functools.partial(self._session.run, self._outputs, dict(feeds))
 
     def prepare(self, feeds: Mapping[str, np.ndarray]) -> FixedBuffers:
         """Make ready to run on the same arrays time and again, as for measuring.

@@ -32,7 +32,12 @@ _ELSEWHERE = ("device_id", "trt_cuda_graph_enable", "trt_extra_plugin_lib_paths"
 
 
 def open_ort(
-    model: ModelProto | Path, runtime: str, options: RunOptions, optimise: bool
+    model: ModelProto | Path,
+    runtime: str,
+    options: RunOptions,
+    optimise: bool,
+    trace: Path | None = None,
+    stream: int | None = None,
 ) -> OnnxRuntimeRunner:
     """Open a model in ONNX Runtime.
 
@@ -41,6 +46,9 @@ def open_ort(
         runtime: one of `nd_deploy.runtime.options.ORT_RUNTIMES`.
         options: how to run it; already checked against the runtime.
         optimise: whether ONNX Runtime may rewrite the graph.
+        trace: as of `OnnxRuntimeRunner`.
+        stream: CUDA's number of the stream that the CUDA provider is to compute in, which has to
+            outlive the runner; None for the provider's own.
 
     Raises:
         InputError: an option makes no sense, or a file is missing.
@@ -50,10 +58,11 @@ def open_ort(
     """
     own = dict(options.options)
     if runtime == ORT_CPU:
-        return OnnxRuntimeRunner(model, (CPU,), optimise, **read_values(_THREADS, own))
+        threads = read_values(_THREADS, own)
+        return OnnxRuntimeRunner(model, (CPU,), optimise, trace=trace, **threads)
     threads = read_values(_THREADS, {n: own.pop(n) for n in _THREADS if n in own})
     if runtime == ORT_CUDA:
-        provider, entries = CUDA, _cuda(own, options).entries()
+        provider, entries = CUDA, _cuda(own, options, stream).entries()
     else:
         if not isinstance(model, Path):
             raise InputError("the TensorRT provider is given no file", "save the model first")
@@ -64,13 +73,18 @@ def open_ort(
         optimise,
         provider_options={provider: entries},
         tf32=options.tf32,
+        trace=trace,
         **threads,
     )
 
 
-def _cuda(own: Mapping[str, str], options: RunOptions) -> CudaOptions:
+def _cuda(own: Mapping[str, str], options: RunOptions, stream: int | None) -> CudaOptions:
     return read_options(
-        CudaOptions, own, use_tf32=options.tf32, enable_cuda_graph=options.cuda_graph
+        CudaOptions,
+        own,
+        use_tf32=options.tf32,
+        enable_cuda_graph=options.cuda_graph,
+        user_compute_stream=stream,
     )
 
 

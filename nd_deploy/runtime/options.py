@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nd_deploy.errors import InputError
@@ -50,6 +50,19 @@ class RunOptions:
     shapes: tuple[str, ...] = ()
 
 
+_UNSET = RunOptions()
+# By field, its flag and the runtimes that it means something to.
+_TAKERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "precision": ("--precision", ENGINE_RUNTIMES),
+    "tf32": ("--tf32", _ON_GPU),
+    "cuda_graph": ("--cuda-graph", _ON_GPU),
+    "plugins": ("--plugin", _WITH_TENSORRT),
+    "batch": ("--batch", _WITH_TENSORRT),
+    "shapes": ("--shape", _WITH_TENSORRT),
+    "engine": ("--engine", ENGINE_RUNTIMES),
+}
+
+
 def check_runtime(runtime: str, options: RunOptions) -> None:
     """Refuse a runtime that is not one of RUNTIMES, and options that mean nothing to it.
 
@@ -58,21 +71,7 @@ def check_runtime(runtime: str, options: RunOptions) -> None:
     """
     if runtime not in RUNTIMES:
         raise InputError(f"there is no runtime {runtime!r}", f"choose from {', '.join(RUNTIMES)}")
-    given = (
-        ("--precision", options.precision is not None, ENGINE_RUNTIMES),
-        ("--tf32", options.tf32, _ON_GPU),
-        ("--cuda-graph", options.cuda_graph, _ON_GPU),
-        ("--plugin", bool(options.plugins), _WITH_TENSORRT),
-        ("--batch", options.batch is not None, _WITH_TENSORRT),
-        ("--shape", bool(options.shapes), _WITH_TENSORRT),
-        ("--engine", options.engine is not None, ENGINE_RUNTIMES),
-    )
-    for flag, present, takers in given:
-        if present and runtime not in takers:
-            raise InputError(
-                f"{flag} means nothing to --runtime {runtime}",
-                f"drop it, or run the model on {' or '.join(takers)}",
-            )
+    narrowed(options, runtime, (runtime,))
     if options.engine is None and options.trust_unrecorded:
         raise InputError("--trust-unrecorded is for an --engine", "name one, or drop it")
     if options.engine is not None and (options.batch is not None or options.shapes):
@@ -80,3 +79,29 @@ def check_runtime(runtime: str, options: RunOptions) -> None:
             "--batch and --shape are for building an engine, and --engine names one that is built",
             "give the one or the other",
         )
+
+
+def narrowed(options: RunOptions, runtime: str, runtimes: Sequence[str]) -> RunOptions:
+    """The options that mean something to one of several runtimes.
+
+    Args:
+        options: of all of them; what is a runtime's own stays as it is.
+        runtime: one of them.
+        runtimes: all of them.
+
+    Raises:
+        InputError: an option means nothing to any of them.
+    """
+    kept = options
+    for name, (flag, takers) in _TAKERS.items():
+        unset = getattr(_UNSET, name)
+        if getattr(options, name) == unset:
+            continue
+        if not set(runtimes) & set(takers):
+            raise InputError(
+                f"{flag} means nothing to --runtime {','.join(runtimes)}",
+                f"drop it, or run the model on {' or '.join(takers)}",
+            )
+        if runtime not in takers:
+            kept = replace(kept, **{name: unset})
+    return kept

@@ -157,6 +157,16 @@ def test_settings_are_passed_on_as_what_they_look_like(net, invoke, converted):
     assert converted["module"][0].weight.shape[0] == 6
 
 
+def test_how_the_network_is_built_is_recorded(net, invoke, converted):
+    invoke("convert", f"{net}:Net", "--input", "3x6x6", "-o", "out", "--set", "width=6")
+    assert converted["origin"] == {
+        "source": "users_net:Net", "settings": {"width": "6"}, "checkpoint": None
+    }  # fmt: skip
+    invoke("convert", "--checkpoint", DIGITS, "-o", "out")
+    assert converted["origin"]["source"] == "digits"
+    assert converted["origin"]["checkpoint"] == str(DIGITS)
+
+
 @pytest.mark.parametrize("setting", ["depth=18", "width"])
 def test_a_setting_that_is_not_taken_names_those_that_are(net, invoke, converted, setting):
     arguments = ["convert", f"{net}:Net", "--input", "3x6x6", "-o", "out", "--set", setting]

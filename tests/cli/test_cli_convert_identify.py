@@ -142,6 +142,15 @@ def test_the_folder_s_name_tells_what_the_tensors_do_not(invoke, converted, tmp_
         assert converted["module"].deconv1.n_iter == 6
 
 
+def test_what_the_folder_s_name_tells_is_recorded_for_the_file_may_be_moved(
+    invoke, converted, tmp_path
+):
+    file = in_folder(tmp_path, MOBILENET, "mobilev2")
+    invoke("convert", "--checkpoint", file, "--set", "n_iter=9", "-o", "out")
+    settings = converted["origin"]["settings"]
+    assert (settings["eps"], settings["n_iter"], settings["norm"]) == ("0.002", "9", "'nd'")
+
+
 def test_set_goes_before_the_folder_s_name(invoke, converted, tmp_path):
     file = in_folder(tmp_path, MOBILENET, "mobilev2")
     settings = ("--set", "eps=0.5", "--set", "n_iter=9")

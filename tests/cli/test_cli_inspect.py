@@ -2,7 +2,7 @@ import json
 
 from tiny_bundle import decisions
 
-from nd_deploy.cli.inspect import action_in_words
+from nd_deploy.fold.decisions import action_in_words
 from nd_deploy.passes.base import Action
 
 

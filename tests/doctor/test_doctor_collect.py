@@ -9,8 +9,8 @@ import pytest
 
 from nd_deploy import compat
 from nd_deploy.compat import trt
+from nd_deploy.compat.jetson import jetson_release
 from nd_deploy.doctor import children, collect, examine
-from nd_deploy.doctor.collect import jetson_release
 from nd_deploy.doctor.folders import engine_cache, plugin_libraries
 
 

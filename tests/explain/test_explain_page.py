@@ -4,16 +4,17 @@ import re
 
 import numpy as np
 import pytest
+from html_page import Page
 from PIL import Image
 from test_explain_pictures import first, image_kernels, layers
-from whitened import Page
 
 from nd_deploy.explain.explanation import Explanation
 from nd_deploy.explain.kernels import FirstConvolution
 from nd_deploy.explain.page import page
-from nd_deploy.explain.pictures import Picture, draw
+from nd_deploy.explain.pictures import draw
 from nd_deploy.explain.record import Spectra
 from nd_deploy.explain.spectrum import LayerSpectrum
+from nd_deploy.page.picture import Picture
 
 
 def png(size=(20, 10)):

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 from whitened import fading, inverse_root
 
-from nd_deploy.explain.canvas import LIGHT
 from nd_deploy.explain.charts import spectrum_chart
 from nd_deploy.explain.explanation import Explanation
 from nd_deploy.explain.image_kernels import METHODS, ImageKernels, ImageRecord, Settings
@@ -16,6 +15,7 @@ from nd_deploy.explain.kernels import FirstConvolution, central_kernels
 from nd_deploy.explain.pictures import draw
 from nd_deploy.explain.record import Spectra
 from nd_deploy.explain.spectrum import LayerSpectrum
+from nd_deploy.page.canvas import LIGHT
 
 
 def layers(count=3, **changes):

@@ -125,6 +125,11 @@ class TestOnnxRuntimeOnAGpu:
             }
         }
 
+    def test_cuda_computes_in_the_callers_stream_if_there_is_one(self, model):
+        runner = open_ort.open_ort(model, "ort-cuda", RunOptions(), True, stream=94)
+        entries = runner.options["provider_options"]["CUDAExecutionProvider"]
+        assert entries["user_compute_stream"] == "94"
+
     def entries(self, model, **options):
         runner = open_runner(model, "ort-tensorrt", RunOptions(**options))
         assert runner.providers == ("TensorrtExecutionProvider",)

@@ -34,7 +34,12 @@ class FakeDriver:
         name.value = self.gpus[handle.value][0].encode()[:size]
 
     def _cuDeviceGetAttribute(self, value, attribute, handle):  # noqa: N802
-        value._obj.value = self.gpus[handle.value][1][{75: 0, 76: 1}[attribute]]
+        l2_mib = {0: 60, 1: 48}[handle.value]
+        major, minor = self.gpus[handle.value][1]
+        value._obj.value = {38: l2_mib * 2**20, 75: major, 76: minor}[attribute]
+
+    def _cuDeviceGetPCIBusId(self, text, size, handle):  # noqa: N802
+        text.value = f"0000:{0x18 + handle.value:02x}:00.0".encode()[:size]
 
     def _cuDeviceTotalMem_v2(self, memory, handle):  # noqa: N802
         memory._obj.value = self.gpus[handle.value][2]
@@ -58,6 +63,13 @@ def test_the_driver_tells_its_cuda_and_every_gpu():
         ("NVIDIA L4", "8.9", 24_000_000_000),
     )
     assert cuda_driver.device(1).name == "NVIDIA L4"
+
+
+@pytest.mark.usefixtures("driver")
+def test_a_gpus_bus_and_cache_are_those_of_cudas_number():
+    assert cuda_driver.pci_bus_id(1) == "0000:19:00.0"
+    assert cuda_driver.l2_bytes(0) == 60 * 1024 * 1024
+    assert cuda_driver.l2_bytes(1) == 48 * 1024 * 1024
 
 
 @pytest.mark.usefixtures("driver")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gpu import part_launchers
 from gpu.checkout import ROOT, importable, link
-from gpu.device import find_nvcc, library_file, parse_gpu, products, sources_hash
+from gpu.device import find_nvcc, library_file, parse_gpu, sources_hash
 from gpu.part_sanitizer import command, findings, kernel_row, require_working, why_no_enqueue
 from gpu.part_tests import counts, folders_of_gpu_tests, why_wrong
 from gpu.parts import CannotRun, Part, PartFailed, Settings
@@ -162,22 +162,6 @@ def test_nvidia_smis_answer_is_read_by_what_was_asked():
     assert found["compute_cap"] == "9.0"
     assert parse_gpu("No devices were found\n") is None
     assert parse_gpu("") is None
-
-
-def test_tf32_is_off_where_it_is_said_to_be_and_as_before_afterwards():
-    torch = pytest.importorskip("torch")
-    parts = torch.backends.cuda.matmul, torch.backends.cudnn.conv
-
-    def states():
-        return [part.fp32_precision for part in parts]
-
-    before = states()
-    with products(torch, tf32=False):
-        assert states() == ["ieee", "ieee"]
-        with products(torch, tf32=True):
-            assert states() == ["tf32", "tf32"]
-        assert states() == ["ieee", "ieee"]
-    assert states() == before
 
 
 def test_another_source_is_another_version(tmp_path):

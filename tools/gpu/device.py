@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,24 +84,6 @@ def find_nvcc() -> str | None:
 def compute_capability(torch: Any) -> str:  # noqa: ANN401 - the module
     """Of the GPU, without the dot: "90"."""
     return "".join(map(str, torch.cuda.get_device_capability()))
-
-
-@contextlib.contextmanager
-def products(torch: Any, tf32: bool) -> Iterator[None]:  # noqa: ANN401
-    """Let PyTorch compute products and convolutions of float32 in TF32, or not."""
-    parts: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
-    name, value = "fp32_precision", "tf32" if tf32 else "ieee"
-    if not all(hasattr(part, name) for part in parts):
-        parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
-        name, value = "allow_tf32", tf32  # type: ignore[assignment]
-    before = [getattr(part, name) for part in parts]
-    for part in parts:
-        setattr(part, name, value)
-    try:
-        yield
-    finally:
-        for part, old in zip(parts, before, strict=True):
-            setattr(part, name, old)
 
 
 def facts() -> Row:

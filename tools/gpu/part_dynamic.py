@@ -25,13 +25,14 @@ from gpu.cases import (
     resnet18_layers,
 )
 from gpu.clock import Contestant, gpu_seconds, in_turn, interleave, recorded, sets_of_buffers
-from gpu.device import products, require_cuda, require_library, the_gpu
+from gpu.device import require_cuda, require_library, the_gpu
 from gpu.library import Library
 from gpu.part_errors import correlated, folding, parameters_of, workspace_of
 from gpu.part_frozen import cache_bytes
 from gpu.parts import Row, Settings, attempt, require_right
 from gpu.rooflines import ConvShape, Work, dynamic_whitening, peaks_of
 from gpu.verdicts import describe
+from nd_deploy.compat.cuda_torch import products_in_tf32
 from nd_deploy.nd.layers import ChannelDeconv, FastDeconv
 
 ROUNDS = 15
@@ -49,7 +50,7 @@ def run(settings: Settings) -> list[Row]:
     library = require_library(settings)
     torch.backends.cudnn.benchmark = True
     layers = resnet18_layers()[: 3 if settings.quick else None]
-    with products(torch, tf32=False), torch.no_grad():
+    with products_in_tf32(torch, allowed=False), torch.no_grad():
         rows = list(time_all(library, layers, settings))
     require_right(rows, describe)
     return rows

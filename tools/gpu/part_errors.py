@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from gpu.cases import FastDeconvCase, resnet18_layers
-from gpu.device import products, require_cuda, require_library, the_gpu
+from gpu.device import require_cuda, require_library, the_gpu
 from gpu.error_cases import DYNAMIC, FROZEN, LAYERS, SMALL, Cases, WhiteningCase
 from gpu.parts import OK, WRONG, Row, Settings, attempt, require_right
 from gpu.rooflines import ConvShape
+from nd_deploy.compat.cuda_torch import products_in_tf32
 from nd_deploy.plugins import twin_compute
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def judged(bench: Bench, cases: Cases) -> list[Row]:
     Raises:
         PartFailed: some are.
     """
-    with products(torch, tf32=False), torch.no_grad():
+    with products_in_tf32(torch, allowed=False), torch.no_grad():
         rows = list(compare_all(bench, cases))
     require_right(rows, lambda row: f"{row['op']} {row['case']} {row['dtype']}")
     return rows

@@ -15,11 +15,12 @@ import torch
 from gpu.bodies import channel_deconv
 from gpu.cases import BLOCK, FrozenCase, frozen_cases
 from gpu.clock import Contestant, Measure, gpu_seconds, interleave, recorded, sets_of_buffers
-from gpu.device import products, require_cuda, require_library, the_gpu
+from gpu.device import require_cuda, require_library, the_gpu
 from gpu.library import Library
 from gpu.parts import Row, Settings, attempt, require_right
 from gpu.rooflines import frozen_whitening, peaks_of
 from gpu.verdicts import describe
+from nd_deploy.compat.cuda_torch import products_in_tf32
 
 ROUNDS = 15
 _COPY_BYTES = 1 << 30
@@ -34,7 +35,7 @@ def run(settings: Settings) -> list[Row]:
     rounds = ROUNDS // 3 if settings.quick else ROUNDS
     bandwidth = copy_bandwidth(gpu_seconds(torch), rounds)
     rows: list[Row] = [{"what": "copy", "bytes_per_s": bandwidth}]
-    with products(torch, tf32=False), torch.no_grad():
+    with products_in_tf32(torch, allowed=False), torch.no_grad():
         for case in frozen_cases(settings.quick):
             about = {"what": "whitening", **vars(case)}
             rows.append(attempt(about, partial(time_case, library, case, bandwidth, rounds)))
@@ -107,7 +108,7 @@ def _conv(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, tf32: bool
 ) -> Callable[[], object]:
     def call() -> object:
-        with products(torch, tf32):
+        with products_in_tf32(torch, tf32):
             return torch.nn.functional.conv2d(x, weight, bias)
 
     return call

@@ -43,6 +43,8 @@ class CudaOptions(_Entries):
             for every new shape, "HEURISTIC" or "DEFAULT".
         cudnn_conv_use_max_workspace: whether that search may take as much memory as it likes.
         prefer_nhwc: whether to compute with channels last.
+        user_compute_stream: CUDA's number of a stream to compute in, which has to outlive the
+            session; it is a place in memory, and so nothing that a user could write.
     """
 
     device_id: int = 0
@@ -53,6 +55,7 @@ class CudaOptions(_Entries):
     cudnn_conv_algo_search: str | None = None
     cudnn_conv_use_max_workspace: bool | None = None
     prefer_nhwc: bool | None = None
+    user_compute_stream: int | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ def create_session(
     optimise: bool,
     threads: int | None,
     tell_placement: bool,
+    trace: Path | None = None,
 ) -> InferenceSession:
     """Load a model into a session.
 
@@ -33,6 +34,8 @@ def create_session(
         optimise: whether ONNX Runtime may rewrite the graph.
         threads: of one operator; None lets ONNX Runtime choose.
         tell_placement: whether the session is to be able to tell where each node runs.
+        trace: where to write the time of every node in every run, which slows them down: the
+            beginning of the file's name; None for no such file.
 
     Raises:
         InputError: the file does not exist.
@@ -41,6 +44,9 @@ def create_session(
     """
     ort = compat.onnxruntime()
     settings = _settings(ort, optimise, threads)
+    if trace is not None:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(trace)
     if tell_placement:
         settings.add_session_config_entry(RECORD, "1")
     elif CPU not in options:

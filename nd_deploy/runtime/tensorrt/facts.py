@@ -14,10 +14,10 @@ from nd_deploy.bundle.files import sha256
 from nd_deploy.bundle.manifest import TensorInfo
 from nd_deploy.errors import GraphError
 from nd_deploy.nd import dialect
+from nd_deploy.node_layers import layers_on
 from nd_deploy.targets.target import ORT_DOMAIN
 
 _DOMAINS = (dialect.DOMAIN, ORT_DOMAIN)
-_LAYERS = "nd_deploy.layers"
 # TensorRT's parser silently makes float32 of it.
 _UNFAITHFUL = ("float64",)
 
@@ -112,14 +112,13 @@ def read_facts(path: Path) -> ModelFacts:
 def _node(node: onnx.NodeProto, bodies: set[tuple[str, str]]) -> NodeFacts:
     output = node.output[0] if node.output else ""
     label = node.name or f"node_of_{output}"
-    layers = next((entry.value for entry in node.metadata_props if entry.key == _LAYERS), label)
     texts = {a.name: a.s.decode() for a in node.attribute if a.type == onnx.AttributeProto.STRING}
     return NodeFacts(
         label,
         node.op_type,
         "" if node.domain == "ai.onnx" else node.domain,
         output,
-        tuple(layers.split(",")),
+        layers_on(node) or (label,),
         (node.domain, node.op_type) in bodies,
         texts.get("plugin_namespace"),
         texts.get("plugin_version"),

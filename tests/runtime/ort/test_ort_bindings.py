@@ -1,5 +1,7 @@
 """On the CPU, where buffers behave as on a GPU but for the copying."""
 
+import ctypes
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -8,7 +10,8 @@ from onnx import parser
 from nd_deploy.errors import BackendError, InputError
 from nd_deploy.runtime.feeds import Port
 from nd_deploy.runtime.onnxruntime import OnnxRuntimeRunner
-from nd_deploy.runtime.ort.bindings import BufferedRuns, Device, resolve_shape
+from nd_deploy.runtime.ort.bindings import BufferedRuns, resolve_shape
+from nd_deploy.runtime.ort.buffers import Device
 
 MODEL = """
 <ir_version: 10, opset_import: ["": 21]>
@@ -68,6 +71,50 @@ def test_one_set_of_shapes_keeps_its_addresses_and_another_has_its_own(runs):
     assert runs.at({"x": (2, 3), "y": (2, 3)}) is small
     assert small.addresses() == before
     assert not set(large.addresses().values()) & set(before.values())
+
+
+def test_places_say_what_lies_where(runs):
+    buffers = runs.at({"x": (2, 3), "y": (2, 3)})
+    places = {place.name: place for place in buffers.places()}
+    assert {name: place.is_input for name, place in places.items()} == {
+        "x": True,
+        "y": True,
+        "total": False,
+        "first": False,
+    }
+    assert {name: place.shape for name, place in places.items()} == {
+        "x": (2, 3),
+        "y": (2, 3),
+        "total": (2, 3),
+        "first": (3,),
+    }
+    assert {place.dtype for place in places.values()} == {np.dtype(np.float32)}
+    given = feeds(2)
+    buffers.feed(given)
+    there = (ctypes.c_float * 6).from_address(places["y"].address)
+    np.testing.assert_array_equal(np.array(there).reshape(2, 3), given["y"])
+
+
+def test_a_run_that_is_not_waited_for_computes_the_same(runs, monkeypatch):
+    entries = []
+
+    class Options(onnxruntime.RunOptions):
+        def add_run_config_entry(self, name, value):
+            entries.append((name, value))
+            super().add_run_config_entry(name, value)
+
+    monkeypatch.setattr(onnxruntime, "RunOptions", Options)
+    given = feeds(2)
+    buffers = runs.at({"x": (2, 3), "y": (2, 3)})
+    buffers.feed(given)
+    entries.clear()
+    buffers.enqueue()
+    buffers.enqueue()
+    assert entries == [
+        ("gpu_graph_id", "0"),
+        ("disable_synchronize_execution_providers", "1"),
+    ]
+    np.testing.assert_array_equal(buffers.fetch()["total"], given["x"] + given["y"])
 
 
 def test_each_set_of_shapes_has_a_graph_of_its_own(session, monkeypatch):

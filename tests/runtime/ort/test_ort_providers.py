@@ -68,6 +68,7 @@ def test_values_are_read_in_their_types(kind, name, text, expected):
         (CudaOptions, "gpu_mem_limit", "-1GiB", "a number of bytes"),
         (CudaOptions, "cudnn_conv_algo_search", "heuristic", "EXHAUSTIVE or HEURISTIC"),
         (CudaOptions, "prefer_nhwc", "2", "on or off"),
+        (CudaOptions, "user_compute_stream", "94", "choose from"),
         (TensorrtOptions, "trt_builder_optimization_level", "6", "from 0 to 5"),
         (TensorrtOptions, "trt_engine_cache_path", "", "a path"),
         (CudaOptions, "use_tf32", "1", "--tf32"),

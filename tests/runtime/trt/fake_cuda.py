@@ -25,6 +25,7 @@ class FakeCuda:
 
     Attributes:
         total: bytes of its memory.
+        l2: bytes of its second-level cache.
         log: what was called, in order.
         fails: the functions that fail with an error of CUDA's.
     """
@@ -35,6 +36,7 @@ class FakeCuda:
         self.gpu = (name, capability)
         self.count = count
         self.driver = 13000
+        self.l2 = 4096
         self.log = []
         self.fails = set()
         self.device = {}
@@ -54,6 +56,9 @@ class FakeCuda:
 
     def describe(self, device):
         return self.gpu
+
+    def l2_bytes(self, device):
+        return self.l2
 
     def use_device(self, device):
         self.log.append(f"use {device}")
@@ -83,6 +88,14 @@ class FakeCuda:
 
     def copy_to_host(self, target, source, size, stream):
         self._copy(self.host[target], self.device[source], size, stream)
+
+    def copy_on_device(self, target, source, size, stream):
+        self._copy(self.device[target], self.device[source], size, stream)
+
+    def fill(self, address, value, size, stream):
+        memory = self.device[address]
+        assert size <= memory.nbytes
+        self.enqueue(stream, lambda: memory[:size].fill(value))
 
     def create_stream(self):
         return self._number(self.streams, FakeStream())

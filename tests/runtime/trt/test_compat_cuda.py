@@ -37,10 +37,12 @@ class FakeRuntime:
         self.calls = []
 
     def __getattr__(self, name):
-        if name in ("cudaMemcpyKind", "cudaStreamCaptureMode"):
+        if name in ("cudaDeviceAttr", "cudaMemcpyKind", "cudaStreamCaptureMode"):
             return SimpleNamespace(
+                cudaDevAttrL2CacheSize="L2",
                 cudaMemcpyHostToDevice="to the GPU",
                 cudaMemcpyDeviceToHost="to the host",
+                cudaMemcpyDeviceToDevice="on the GPU",
                 cudaStreamCaptureModeThreadLocal="thread",
             )
 
@@ -125,18 +127,35 @@ class TestBindings:
         runtime = FakeRuntime(cudaGetDeviceProperties=(OK, facts))
         assert BindingsCuda(runtime).describe(0) == ("NVIDIA H200", (9, 0))
 
+    def test_the_cache_is_asked_of_the_gpu_that_is_meant(self):
+        runtime = FakeRuntime(cudaDeviceGetAttribute=(OK, 50 << 20))
+        assert BindingsCuda(runtime).l2_bytes(3) == 50 << 20
+        assert runtime.calls == [("cudaDeviceGetAttribute", "L2", 3)]
+
+    def test_memory_is_filled_and_copied_in_the_stream(self):
+        runtime = FakeRuntime()
+        BindingsCuda(runtime).fill(16, 255, 8, 7)
+        BindingsCuda(runtime).copy_on_device(32, 16, 8, 7)
+        assert runtime.calls == [
+            ("cudaMemsetAsync", 16, 255, 8, 7),
+            ("cudaMemcpyAsync", 32, 16, 8, "on the GPU", 7),
+        ]
+
     @pytest.mark.skipif(HAS_GPU, reason="a GPU lets these calls succeed")
     @pytest.mark.parametrize(
         ("function", "arguments"),
         [
             ("device_count", ()),
             ("describe", (0,)),
+            ("l2_bytes", (0,)),
             ("use_device", (0,)),
             ("memory", ()),
             ("allocate", (8, "a test")),
             ("allocate_host", (8, "a test")),
             ("copy_to_device", (8, 8, 8, 0)),
             ("copy_to_host", (8, 8, 8, 0)),
+            ("copy_on_device", (8, 8, 8, 0)),
+            ("fill", (8, 0, 8, 0)),
             ("create_stream", ()),
             ("synchronise", (0,)),
             ("create_event", ()),

@@ -62,6 +62,25 @@ def test_copies_graphs_and_times(real):
                 assert end.ms_since(start) > 0
 
 
+def test_memory_is_filled_and_copied_on_the_gpu(real):
+    size = 1 << 20
+    with (
+        Stream(real) as stream,
+        DeviceBuffer(real, size, "one") as one,
+        DeviceBuffer(real, size, "other") as other,
+        HostBuffer(real, size, "out") as got,
+    ):
+        real.fill(one.address, 7, size, stream.handle)
+        real.copy_on_device(other.address, one.address, size, stream.handle)
+        real.copy_to_host(got.address, other.address, size, stream.handle)
+        stream.synchronise()
+        assert (got.array(np.dtype(np.uint8), (size,)) == 7).all()
+
+
+def test_the_cache_is_of_some_size(real):
+    assert 0 < real.l2_bytes(0) < 1 << 30
+
+
 def test_too_much_memory(real):
     free, total = real.memory()
     assert 0 < free <= total

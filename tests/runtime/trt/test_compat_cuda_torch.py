@@ -34,6 +34,9 @@ class TorchOnTheCpu:
     def mem_get_info(self):
         return self.largest, 1 << 21
 
+    def get_device_properties(self, device):
+        return SimpleNamespace(L2_cache_size=(device + 1) << 20)
+
     def Stream(self):  # noqa: N802 - PyTorch's own names
         return SimpleNamespace(cuda_stream=99)
 
@@ -68,6 +71,23 @@ class TestTorch:
             stream.synchronise()
             assert np.array_equal(got.array(given.dtype, (5,)), given)
         assert cuda._kept == {}
+
+    def test_memory_is_filled_and_copied_on_the_gpu(self):
+        cuda = TorchCuda(TorchOnTheCpu())
+        with (
+            Stream(cuda) as stream,
+            DeviceBuffer(cuda, 4, "one") as one,
+            DeviceBuffer(cuda, 4, "other") as other,
+            HostBuffer(cuda, 4, "out") as got,
+        ):
+            cuda.fill(one.address, 255, 3, stream.handle)
+            cuda.copy_on_device(other.address, one.address, 2, stream.handle)
+            for buffer, expected in ((one, [255, 255, 255, 0]), (other, [255, 255, 0, 0])):
+                cuda.copy_to_host(got.address, buffer.address, 4, stream.handle)
+                assert got.array(np.dtype(np.uint8), (4,)).tolist() == expected
+
+    def test_the_cache_is_asked_of_the_gpu_that_is_meant(self):
+        assert TorchCuda(TorchOnTheCpu()).l2_bytes(2) == 3 << 20
 
     def test_memory_that_is_too_little_is_told_in_numbers(self):
         with pytest.raises(BackendError) as caught:

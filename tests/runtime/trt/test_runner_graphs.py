@@ -100,6 +100,23 @@ class TestPrepared:
             prepared.enqueue()
             assert np.array_equal(prepared.download()["y"], 2 * batch(3, start=9)["x"])
 
+    @pytest.mark.parametrize("graph", [False, True])
+    def test_copies_can_be_timed_on_their_own(self, make_runner, cuda, graph):
+        with make_runner(options={"cuda_graph": graph}).prepare(batch(3)) as prepared:
+            for memory in cuda.device.values():
+                memory.fill(0)
+            prepared.upload_again()
+            prepared.enqueue()
+            prepared.start_download()
+            assert np.array_equal(prepared.finish_download()["y"], 2 * batch(3)["x"])
+
+    def test_tells_what_its_memory_is_for(self, make_runner):
+        with make_runner(device_memory=200).prepare(batch(3)) as prepared:
+            assert prepared.memory == {
+                "activations": 200,
+                "inputs and outputs": 2 * batch(3)["x"].nbytes,
+            }
+
     def test_new_inputs_wait_until_the_ones_before_are_copied(self, make_runner):
         with make_runner().prepare(batch(3)) as prepared:
             prepared.upload(batch(3, start=9))

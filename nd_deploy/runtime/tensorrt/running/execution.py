@@ -7,14 +7,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nd_deploy.compat import cuda_errors, packages
+from nd_deploy.compat import packages
 from nd_deploy.compat.cuda import Cuda
 from nd_deploy.errors import BackendError
 from nd_deploy.runtime.tensorrt.profile import Shape
 from nd_deploy.runtime.tensorrt.running.buffers import DeviceBuffer, Graph, HostBuffer, Stream
+from nd_deploy.runtime.tensorrt.running.contexts import create_context
 from nd_deploy.runtime.tensorrt.running.engine_facts import TensorFacts
 from nd_deploy.runtime.tensorrt.running.engine_loading import LoadedEngine
-from nd_deploy.runtime.tensorrt.running.refusal import is_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class Execution:
     def __init__(self, loaded: LoadedEngine, cuda: Cuda) -> None:
         self._loaded = loaded
         self._cuda = cuda
-        self._context = _create_context(loaded, cuda)
+        self._context = create_context(loaded, cuda)
         self._profile = 0
         self._graph: Graph | None = None
         self._shapes: dict[str, Shape] = {}
@@ -81,6 +81,11 @@ class Execution:
             tensor.staged()[...] = feeds[tensor.facts.name]
             tensor.upload(self._cuda, self.stream)
 
+    def upload_again(self) -> None:
+        """Put the copies of the inputs uploaded last into the stream once more."""
+        for tensor in self._ports(is_input=True):
+            tensor.upload(self._cuda, self.stream)
+
     def enqueue(self, stream: Stream | None = None) -> None:
         """Put one run into a stream, from the inputs uploaded last.
 
@@ -115,10 +120,18 @@ class Execution:
         Raises:
             BackendError: the run failed.
         """
-        outputs = self._ports(is_input=False)
-        for tensor in outputs:
+        self.start_download()
+        return self.finish_download()
+
+    def start_download(self) -> None:
+        """Put the copies of the outputs of the last run into the stream."""
+        for tensor in self._ports(is_input=False):
             tensor.download(self._cuda, self.stream)
+
+    def finish_download(self) -> dict[str, NDArray[Any]]:
+        """Wait for the copies of `start_download`; returns and raises as `download`."""
         self.synchronise()
+        outputs = self._ports(is_input=False)
         return {tensor.facts.name: tensor.staged().copy() for tensor in outputs}
 
     def capture(self) -> None:
@@ -140,10 +153,27 @@ class Execution:
             )
         self._graph = Graph(self._cuda, self.stream, self.enqueue)
 
+    def report_layers_to(self, profiler: Any) -> None:  # noqa: ANN401 - an IProfiler
+        """Have the time of every layer reported after each run from now on, which slows runs down.
+
+        Args:
+            profiler: as of `nd_deploy.compat.trt.make_profiler`.
+        """
+        self._context.profiler = profiler
+
     @property
     def captured(self) -> bool:
         """Whether `enqueue` launches a CUDA graph."""
         return self._graph is not None
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes of device memory, by what they are for."""
+        buffers = sum(tensor.device.size for tensor in self._tensors.values())
+        return {
+            "activations": self._loaded.facts.device_memory,
+            "inputs and outputs": buffers,
+        }
 
     def close(self) -> None:
         """Give everything back; whatever is under way is waited for."""
@@ -257,21 +287,3 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     kind = packages.require("ml_dtypes", "tensorrt").bfloat16 if name == "bfloat16" else name
     dtype: np.dtype[Any] = np.dtype(kind)
     return dtype
-
-
-def _create_context(loaded: LoadedEngine, cuda: Cuda) -> Any:  # noqa: ANN401 - an IExecutionContext
-    needed = loaded.facts.device_memory
-    purpose = "the engine to work in"
-    free, total = cuda.memory()
-    if needed > free:
-        raise cuda_errors.out_of_memory(needed, free, total, purpose)
-    loaded.messages.clear()
-    context = loaded.engine.create_execution_context()
-    if context is not None:
-        return context
-    if is_memory(loaded.messages):
-        raise cuda_errors.out_of_memory(needed, *cuda.memory(), purpose)
-    raise BackendError(
-        f"TensorRT cannot prepare to run the engine: {loaded.messages.errors()}",
-        "'nd-deploy doctor' shows what is here, and 'nvidia-smi' what else uses the GPU",
-    )

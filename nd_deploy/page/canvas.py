@@ -13,7 +13,7 @@ from nd_deploy import compat
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure, FigureBase
 
 DPI = 150
 # Pages show figures beside text of 16 pixels, phones at a third of their width.
@@ -38,46 +38,57 @@ class Theme:
         paper: behind everything.
         ink: of text and axes.
         faint: of grids.
+        accent: of what there is to see, where it needs no colours that tell kinds apart.
     """
 
     paper: str
     ink: str
     faint: str
+    accent: str
 
 
-LIGHT = Theme("#ffffff", "#1a1a1a", "#d9d9d9")
-DARK = Theme("#16181d", "#e6e6e6", "#3a3d45")
+LIGHT = Theme("#ffffff", "#1a1a1a", "#d9d9d9", PALETTE[0])
+DARK = Theme("#16181d", "#e6e6e6", "#3a3d45", PALETTE[4])
 
 
-def require_drawing() -> None:
+def require_drawing(extra: str) -> None:
     """Make sure, before any work, that figures can be drawn.
+
+    Args:
+        extra: of nd-deploy, which installs what draws them.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    compat.require("matplotlib", "explain")
-    compat.require("matplotlib.backends.backend_agg", "explain")
+    compat.require("matplotlib", extra)
+    compat.require("matplotlib.backends.backend_agg", extra)
 
 
-def new_figure(width: float, height: float, theme: Theme) -> Figure:
+def new_figure(width: float, height: float, theme: Theme, dpi: int = DPI) -> Figure:
     """An empty figure of a size in inches, whose parts make room for each other."""
     from matplotlib.figure import Figure
 
-    return Figure((width, height), DPI, facecolor=theme.paper, layout="constrained")
+    return Figure((width, height), dpi, facecolor=theme.paper, layout="constrained")
 
 
-def style(axes: Axes, theme: Theme, grid: Literal["x", "y", "both"] | None = None) -> None:
+def style(
+    axes: Axes,
+    theme: Theme,
+    grid: Literal["x", "y", "both"] | None = None,
+    small: float = SMALL,
+) -> None:
     """Give axes the page's colours.
 
     Args:
         axes: what to colour.
         theme: the page.
         grid: the axis that gets grid lines, "x", "y" or "both".
+        small: the size of the axes' labels, in points.
     """
     axes.set_facecolor(theme.paper)
-    axes.tick_params(which="both", colors=theme.ink, labelsize=SMALL)
-    axes.xaxis.label.set(color=theme.ink, size=SMALL)
-    axes.yaxis.label.set(color=theme.ink, size=SMALL)
+    axes.tick_params(which="both", colors=theme.ink, labelsize=small)
+    axes.xaxis.label.set(color=theme.ink, size=small)
+    axes.yaxis.label.set(color=theme.ink, size=small)
     axes.title.set(color=theme.ink, size=TEXT)
     for side, spine in axes.spines.items():
         spine.set_color(theme.ink)
@@ -103,9 +114,9 @@ def plain_ticks(axis: Axis, values: Iterable[float]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def legend(shown: Axes | SubFigure, theme: Theme, **placed: Any) -> None:  # noqa: ANN401
-    """Name what axes, or all axes of a part, show; `placed` says where."""
-    shown.legend(labelcolor=theme.ink, fontsize=SMALL, frameon=False, **placed)
+def legend(shown: Axes | FigureBase, theme: Theme, **placed: Any) -> None:  # noqa: ANN401
+    """Name what axes, or all axes of a figure or of its part, show; `placed` says where."""
+    shown.legend(labelcolor=theme.ink, frameon=False, **({"fontsize": SMALL} | placed))
 
 
 def marks_of(kinds: Iterable[str]) -> dict[str, Mark]:

@@ -1,0 +1,1 @@
+"""From what a user, or a bundle, names to a network of PyTorch."""

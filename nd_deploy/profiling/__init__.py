@@ -1,0 +1,1 @@
+"""How long models take, measured so that the figures can be compared."""

@@ -1,0 +1,1 @@
+"""Models in runtimes, made ready to be run on the same inputs time and again."""

@@ -1,0 +1,1 @@
+"""The same measurement by NVIDIA's trtexec: its command, and what it writes read back."""

@@ -1,0 +1,1 @@
+"""A measurement in the formats that people and programs read."""

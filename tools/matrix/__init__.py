@@ -1,0 +1,1 @@
+"""What tools/bench_matrix.py is made of."""
