@@ -68,12 +68,17 @@ def classify(
     for start in range(0, len(images), size):
         paths = images[start : start + size]
         batch = np.concatenate([load_image(path, preprocessing) for path in paths])
-        if fixed:
-            # A fixed batch is filled up with the last image.
-            batch = np.pad(batch, ((0, fixed - len(paths)), (0, 0), (0, 0), (0, 0)), "edge")
-        scores = runner.run({port.name: batch.astype(port.dtype)})[output.name]
+        batch = filled_up(batch, fixed or len(paths)).astype(port.dtype)
+        scores = runner.run({port.name: batch})[output.name]
         for path, probabilities in zip(paths, softmax(scores), strict=False):
-            yield path, _likeliest(probabilities, manifest.labels, top_k)
+            yield path, likeliest(probabilities, manifest.labels, top_k)
+
+
+def filled_up(images: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
+    """Images (N, C, H, W), filled up to a model's fixed batch with the last of them."""
+    import numpy as np
+
+    return np.pad(images, ((0, batch - len(images)), (0, 0), (0, 0), (0, 0)), "edge")
 
 
 def softmax(scores: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -83,6 +88,20 @@ def softmax(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     exact = scores.astype(np.float64)
     powers = np.exp(exact - exact.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def likeliest(
+    probabilities: NDArray[np.float64], labels: Sequence[str] | None, top_k: int
+) -> list[Guess]:
+    """The likeliest classes of one image, the likeliest first.
+
+    Args:
+        probabilities: of each class.
+        labels: the classes' names, where known.
+        top_k: how many classes to give; all of them if there are fewer.
+    """
+    order = (-probabilities).argsort(kind="stable")[:top_k]
+    return [Guess(int(i), labels[i] if labels else str(i), float(probabilities[i])) for i in order]
 
 
 def _image_input(manifest: Manifest) -> tuple[TensorInfo, Preprocessing]:
@@ -95,10 +114,3 @@ def _image_input(manifest: Manifest) -> tuple[TensorInfo, Preprocessing]:
             "run it on arrays: --npz in.npz --output out.npz",
         )
     return port, preprocessing
-
-
-def _likeliest(
-    probabilities: NDArray[np.float64], labels: Sequence[str] | None, top_k: int
-) -> list[Guess]:
-    order = (-probabilities).argsort(kind="stable")[:top_k]
-    return [Guess(int(i), labels[i] if labels else str(i), float(probabilities[i])) for i in order]

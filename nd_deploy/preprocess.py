@@ -21,6 +21,8 @@ CROPS = ("none", "center")
 
 # What Pillow starts to warn at; decoded, such an image takes 256 MiB.
 _MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+# With its proportions kept, an image may always become so many times the input's pixels.
+_PROTRUDING = 16
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,7 @@ def default_preprocessing(shape: Sequence[int | str]) -> Preprocessing | None:
 
 
 def load_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Read an image file into (1, C, H, W).
-
-    The orientation in its EXIF data is applied, transparency becomes white, and 16 bits become 8.
+    """Read an image file into (1, C, H, W), as `image_to_input` has it.
 
     Args:
         path: any format that Pillow reads; of an animation, the first frame.
@@ -122,8 +122,6 @@ def load_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
         InputError: the file is missing, is no image, is damaged or is too large.
         MissingDependencyError: Pillow is not installed.
     """
-    import numpy as np
-
     compat.require("PIL.Image", "images")
     from PIL import Image
 
@@ -135,11 +133,12 @@ def load_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
     try:
         # Decoders raise nearly anything on a damaged file, and all of it is about the file.
         with Image.open(path) as file:
-            pixels = _prepare(file, preprocessing)
+            return image_to_input(file, preprocessing)
     except InputError as error:
         raise InputError(f"{path}: {error.problem}", error.remedy) from error
     except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
+        too_many = _too_many_pixels(_MAX_PIXELS)
+        raise InputError(f"{path}: {too_many.problem}", too_many.remedy) from error
     except PermissionError as error:
         raise InputError(f"{path} cannot be read", "check the file's permissions") from error
     except Exception as error:
@@ -147,7 +146,30 @@ def load_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
             f"{path} is no image, or a damaged one ({type(error).__name__}: {error})",
             "check that an image viewer opens it, or save it again as PNG or JPEG",
         ) from error
-    values = pixels.astype(np.float32) * np.float32(preprocessing.scale)
+
+
+def image_to_input(
+    image: Image.Image, preprocessing: Preprocessing, max_pixels: int = _MAX_PIXELS
+) -> NDArray[np.float32]:
+    """Turn an image that Pillow has opened into (1, C, H, W).
+
+    The orientation in its EXIF data is applied, transparency becomes white, and 16 bits become 8.
+
+    Args:
+        image: whose pixels may not have been decoded yet; of an animation, the first frame. It is
+            turned in place.
+        preprocessing: what to do to it.
+        max_pixels: that the image may have. Resized before a crop, it may have as many, or 16
+            times the input's.
+
+    Raises:
+        InputError: it has more pixels, or pixels without a known range. What Pillow raises on a
+            damaged image, nearly anything, goes on its way.
+    """
+    import numpy as np
+
+    values = _prepare(image, preprocessing, max_pixels).astype(np.float32)
+    values *= np.float32(preprocessing.scale)
     if preprocessing.mean:
         values -= np.asarray(preprocessing.mean, np.float32)
     if preprocessing.std:
@@ -155,24 +177,30 @@ def load_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.transpose(2, 0, 1)[np.newaxis])
 
 
-def _prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def _prepare(
+    image: Image.Image, preprocessing: Preprocessing, max_pixels: int
+) -> NDArray[np.uint8]:
     import numpy as np
     from PIL import Image, ImageOps
 
-    if image.width * image.height > _MAX_PIXELS:
-        raise InputError(*_TOO_LARGE)
-    image = _to_mode(ImageOps.exif_transpose(image), preprocessing.mode)
+    if image.width * image.height > max_pixels:
+        raise _too_many_pixels(max_pixels)
+    ImageOps.exif_transpose(image, in_place=True)
+    image = _to_mode(image, preprocessing.mode)
     filter_ = Image.Resampling[preprocessing.resize.upper()]
     height, width = preprocessing.size
     if preprocessing.crop == "none":
         image = image.resize((width, height), filter_)
     else:
-        image = _center_crop(image, preprocessing, filter_)
+        image = _center_crop(image, preprocessing, filter_, max_pixels)
     return np.asarray(image).reshape(height, width, CHANNELS[preprocessing.mode])
 
 
 def _center_crop(
-    image: Image.Image, preprocessing: Preprocessing, filter_: Image.Resampling
+    image: Image.Image,
+    preprocessing: Preprocessing,
+    filter_: Image.Resampling,
+    max_pixels: int,
 ) -> Image.Image:
     height, width = preprocessing.size
     cover = max(height / image.height, width / image.width) / preprocessing.crop_fraction
@@ -181,6 +209,12 @@ def _center_crop(
         max(width, int(image.width * cover + 1e-6)),
         max(height, int(image.height * cover + 1e-6)),
     )
+    if resized[0] * resized[1] > max(max_pixels, _PROTRUDING * height * width):
+        raise InputError(
+            f"its sides are too unequal: {image.width}x{image.height} pixels would become "
+            f"{resized[0]}x{resized[1]} before the crop to {width}x{height}",
+            "cut out the part that matters first",
+        )
     image = image.resize(resized, filter_)
     left, top = round((resized[0] - width) / 2), round((resized[1] - height) / 2)
     return image.crop((left, top, left + width, top + height))
@@ -197,7 +231,7 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
         image = Image.alpha_composite(white, opaque)
     elif image.mode == "P":
         image = image.convert("RGB")
-    return image.convert(mode)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
@@ -214,11 +248,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
-_TOO_LARGE = (
-    f"it has more than {_MAX_PIXELS // 1_000_000} million pixels",
-    "scale the image down first",
-)
-
-
-def _too_large(path: Path) -> InputError:
-    return InputError(f"{path}: {_TOO_LARGE[0]}", _TOO_LARGE[1])
+def _too_many_pixels(limit: int) -> InputError:
+    return InputError(
+        f"it has more than {limit // 1_000_000} million pixels", "scale the image down first"
+    )

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from nd_deploy.errors import InputError, MissingDependencyError
-from nd_deploy.preprocess import Preprocessing, default_preprocessing, load_image
+from nd_deploy.preprocess import Preprocessing, default_preprocessing, image_to_input, load_image
 
 GREY = Preprocessing("L", (2, 2))
 COLOUR = Preprocessing("RGB", (2, 2))
@@ -175,6 +175,22 @@ def test_a_decompression_bomb_is_not_decoded(tmp_path, side):
     )
     with pytest.raises(InputError, match=r"bomb\.png: .* million pixels"):
         load_image(tmp_path / "bomb.png", GREY)
+
+
+def test_an_image_that_a_crop_would_blow_up_is_refused(saved):
+    narrow = saved(Image.new("L", (65_000, 1)))
+    with pytest.raises(InputError, match=r"image\.png: its sides are too unequal"):
+        load_image(narrow, Preprocessing("L", (224, 224), crop="center"))
+    assert load_image(narrow, Preprocessing("L", (224, 224))).shape == (1, 1, 224, 224)
+
+
+def test_an_open_image_is_read_like_its_file(saved):
+    path = saved(Image.new("RGB", (7, 5), (10, 20, 30)))
+    with Image.open(path) as image:
+        values = image_to_input(image, COLOUR, 35)
+    np.testing.assert_array_equal(values, load_image(path, COLOUR))
+    with Image.open(path) as image, pytest.raises(InputError, match="more than 0 million pixels"):
+        image_to_input(image, COLOUR, 34)
 
 
 def test_without_pillow_the_extra_is_named(tmp_path, monkeypatch):

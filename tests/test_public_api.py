@@ -34,7 +34,7 @@ def test_the_public_names_are_these():
 def test_the_commands_are_these():
     assert tuple(COMMANDS) == (
         "convert", "inspect", "verify", "build", "run", "profile", "report", "export-trtexec",
-        "explain", "models", "plugin", "doctor"
+        "serve", "export-triton", "export-ray", "explain", "models", "plugin", "doctor"
     )  # fmt: skip
     assert main.list_commands(None) == list(COMMANDS)
 

@@ -1,0 +1,1 @@
+"""Bundles served over the Open Inference Protocol, from one process."""

@@ -1,0 +1,1 @@
+"""REST: routes, what a connection may take, and the server's life."""

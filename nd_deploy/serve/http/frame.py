@@ -1,0 +1,121 @@
+"""What is done around every route: request ids, the token, faults, and clients that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from starlette.requests import ClientDisconnect
+
+from nd_deploy.serve.http.answers import refusal_response
+from nd_deploy.serve.http.observation import Answered, Observe
+from nd_deploy.serve.http.request_id import current, request_id
+from nd_deploy.serve.refusal import NOT_READY, UNAUTHORIZED, Refusal
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+# Whoever starts and stops servers asks these, and holds no token.
+_HEALTH = frozenset({"/v2/health/live", "/v2/health/ready"})
+_SCHEME = b"bearer "
+
+
+class Frame:
+    """An ASGI application around another.
+
+    Args:
+        app: that answers. Whatever it refuses it also puts into the scope's state, as "refusal".
+        token: that clients have to show; None for none.
+        for_anyone: paths that need no token, besides those of health.
+        observe: told of every answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, token: str | None, for_anyone: frozenset[str], observe: Observe
+    ) -> None:
+        self._app = app
+        self._for_anyone = _HEALTH | for_anyone
+        self._token = None if token is None else token.encode()
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request.
+
+        Raises:
+            asyncio.CancelledError: it was cancelled; a client that is still there has been told.
+        """
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(scope, receive, send)
+        try:
+            self._check_token(scope["path"], answer.headers)
+            await self._app(scope, receive, answer.send)
+        except Refusal as refusal:
+            await answer.refuse(refusal)
+        except asyncio.CancelledError:
+            await answer.refuse(Refusal(NOT_READY, "ending", "the server is ending"))
+            raise
+        except ClientDisconnect:
+            logger.debug("the client of request %s went away", answer.id)
+        except Exception:
+            logger.exception("request %s failed", answer.id)
+        finally:
+            self._observe(answer.observed())
+
+    def _check_token(self, path: str, headers: dict[bytes, bytes]) -> None:
+        if self._token is None or path in self._for_anyone:
+            return
+        shown = headers.get(b"authorization", b"")
+        is_bearer = shown[: len(_SCHEME)].lower() == _SCHEME
+        if not hmac.compare_digest(shown[len(_SCHEME) :].strip(), self._token) or not is_bearer:
+            raise Refusal(
+                UNAUTHORIZED, "token", "this needs the header Authorization: Bearer with the token"
+            )
+
+
+class _Answer:
+    """The answer to a request, as it goes out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._begun = time.perf_counter()
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._status = 0
+        self._state = scope.setdefault("state", {})
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.id = request_id(self.headers.get(b"x-request-id"))
+        current.set(self.id)
+
+    async def send(self, message: Message) -> None:
+        """Pass on a message of ASGI; its headers get the request's id."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self.id.encode("ascii"))]
+        await self._send(message)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answer with a refusal, unless with another that came first, or an answer has begun."""
+        told = self._state.setdefault("refusal", refusal)
+        if not self._status:
+            await refusal_response(told)(self._scope, self._receive, self.send)
+
+    def observed(self) -> Answered:
+        """What became of the request."""
+        refusal: Refusal | None = self._state.get("refusal")
+        client = self._scope.get("client")
+        return Answered(
+            method=self._scope["method"],
+            path=self._scope["path"],
+            status=self._status if refusal is None else refusal.status,
+            seconds=time.perf_counter() - self._begun,
+            request_id=self.id,
+            client=client[0] if client else "",
+            reason="" if refusal is None else refusal.reason,
+        )

@@ -1,0 +1,109 @@
+"""Requests that offer to go over to another protocol, answered in HTTP/1.1.
+
+A server may ignore the offer (RFC 9110, section 7.8), and clients count on that: Java's sends one
+with every first request, and so does `curl --http2`. httptools takes what follows the headers for
+the other protocol, though, so that the body would be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class PlainProtocol(HttpToolsProtocol):
+    """uvicorn's protocol over httptools, without upgrades, and with its callbacks' exceptions."""
+
+    # While a new parser is told how the body comes, what it calls is no news.
+    _telling = False
+    # What a callback raised: the parser makes an error of its own of it, and whose context that
+    # has depends on what else is being handled.
+    _raised: Exception | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Parse what has come.
+
+        Raises:
+            httptools.HttpParserError: it is no HTTP.
+            Exception: whatever `on_head` or `on_piece` raises.
+        """
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            if self._raised is None:
+                raise
+            raise self._raised from None
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                self._parse_on()
+            else:
+                return
+
+    def _parse_on(self) -> None:
+        """Go on after the headers of a request with an offer, as if it had made none."""
+        framing = [b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING]
+        self.parser = httptools.HttpRequestParser(self)
+        self._telling = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
+        self._telling = False
+
+    def on_message_begin(self) -> None:
+        """See uvicorn."""
+        if not self._telling:
+            self.on_begin()
+
+    def on_begin(self) -> None:
+        """Start on a request of which a byte has come."""
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """See uvicorn."""
+        if not self._telling:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See uvicorn."""
+        if not self._telling:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See uvicorn."""
+        if not self._telling:
+            self._call(self.on_head)
+
+    def on_head(self) -> None:
+        """Start on a request whose headers have come."""
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """See uvicorn."""
+        self._call(self.on_piece, body)
+
+    def on_piece(self, body: bytes) -> None:
+        """Keep a piece of a body."""
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """See uvicorn."""
+        if not self.parser.should_upgrade():
+            self.on_end()
+
+    def on_end(self) -> None:
+        """Note that a request's body has come."""
+        super().on_message_complete()
+
+    def _call(self, callback: Callable[..., None], *arguments: bytes) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:
+            self._raised = error
+            raise
