@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nd_deploy.errors import InputError
 
@@ -39,15 +40,17 @@ def check_feeds(ports: Iterable[Port], feeds: Mapping[str, np.ndarray]) -> None:
         InputError: an input is missing, unknown, or of another dtype or shape.
     """
     expected = {port.name: port for port in ports}
-    listing = ", ".join(map(_describe, expected.values())) or "none"
     for name in expected:
         if name not in feeds:
-            raise InputError(f"input '{name}' is missing", f"give every input; expected: {listing}")
+            raise InputError(
+                f"input '{name}' is missing", f"give every input; expected: {_listed(expected)}"
+            )
     sizes: dict[str, tuple[str, int]] = {}
     for name, array in feeds.items():
         if name not in expected:
             raise InputError(
-                f"the model has no input '{name}'", f"rename or drop it; expected: {listing}"
+                f"the model has no input '{name}'",
+                f"rename or drop it; expected: {_listed(expected)}",
             )
         _check_array(expected[name], array)
         _check_names(expected[name], array, sizes)
@@ -55,7 +58,7 @@ def check_feeds(ports: Iterable[Port], feeds: Mapping[str, np.ndarray]) -> None:
 
 def _check_array(port: Port, array: np.ndarray) -> None:
     # The kind of byte order is part of a dtype but not of its name.
-    if port.dtype is not None and (array.dtype.name != port.dtype or not array.dtype.isnative):
+    if port.dtype is not None and (_name(array.dtype) != port.dtype or not array.dtype.isnative):
         raise InputError(
             f"input '{port.name}' has dtype {array.dtype}, but the model takes {port.dtype}",
             f"convert it: array.astype('{port.dtype}')",
@@ -84,6 +87,16 @@ def _check_names(port: Port, array: np.ndarray, sizes: dict[str, tuple[str, int]
                 f"input '{port.name}' has {size} = {given}, but '{first}' has {size} = {known}",
                 f"give arrays of one {size}",
             )
+
+
+@functools.lru_cache
+def _name(dtype: np.dtype[Any]) -> str:
+    # numpy puts it together each time, which a server that answers thousands a second would feel.
+    return str(dtype.name)
+
+
+def _listed(ports: Mapping[str, Port]) -> str:
+    return ", ".join(map(_describe, ports.values())) or "none"
 
 
 def _describe(port: Port) -> str:

@@ -233,16 +233,21 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 def _hangup_part(watch: Watch) -> Part:
     """Lets SIGHUP, which would end the process, ask for a look at the bundles."""
-    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
-        return Part()
 
     async def start() -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.look_now)
+        if _takes_hangups():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watch.look_now)
 
     async def close() -> None:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        if _takes_hangups():
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
 
     return Part(start, close=close)
+
+
+def _takes_hangups() -> bool:
+    """Whether the system has this signal, and this thread is told of it."""
+    return hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
 
 
 def _rpc_part(

@@ -117,6 +117,10 @@ REQUESTS = {
     "negative timeout": (image_fields() | {"parameters": {"timeout": -1}}, "timeout"),
     "timeout of text": (image_fields() | {"parameters": {"timeout": "1"}}, "timeout"),
     "timeout is a boolean": (image_fields() | {"parameters": {"timeout": True}}, "timeout"),
+    "a final answer of 1": (
+        image_fields() | {"parameters": {"triton_enable_empty_final_response": 1}},
+        "neither true nor false",
+    ),
     "priority of text": (image_fields() | {"parameters": {"priority": "high"}}, "priority"),
     "sequence": (image_fields() | {"parameters": {"sequence_id": 5}}, "sequences"),
     "start of a sequence": (image_fields() | {"parameters": {"sequence_start": True}}, "sequences"),

@@ -192,6 +192,12 @@ def test_what_is_not_given_is_none():
     assert (request.version, request.id, request.timeout) == (None, None, None)
 
 
+def test_what_perf_analyzer_asks_of_streams_has_no_effect():
+    parameters = {"triton_enable_empty_final_response": True}
+    request = read(IMAGES, image_fields() | {"parameters": parameters})
+    assert [output.name for output in request.outputs] == ["logits"]
+
+
 def test_the_model_named_in_the_body_does_not_matter():
     """KServe's client names it, as an example of Triton's does."""
     assert read(IMAGES, image_fields() | {"model_name": "x", "model_version": "9"}).model == "demo"

@@ -193,6 +193,15 @@ def test_an_unknown_parameter_of_an_input_is_refused(infer):
     assert "unknown parameter 'speed'" in refused(infer, request)
 
 
+def test_the_size_that_kserves_client_names_has_to_be_the_right_one(infer):
+    request = raw("FP32", bytes(12))
+    request.inputs[0].parameters["binary_data_size"].int64_param = 12
+    infer(request)
+    request.inputs[0].parameters["binary_data_size"].int64_param = 16
+
+    assert "has 12 bytes, and binary_data_size is 16" in refused(infer, request)
+
+
 def test_a_parameter_without_a_value_is_refused(infer):
     request = raw("FP32", bytes(12))
     request.parameters["timeout"].SetInParent()

@@ -172,9 +172,10 @@ class Server:
                 signal.signal(number, handler or signal.SIG_DFL)
 
     def _on_signal(self, loop: asyncio.AbstractEventLoop) -> None:
-        logger.info("ending once all requests are answered; another signal ends at once")
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
             # Whatever state the loop is in, the system obeys.
             signal.signal(number, signal.SIG_DFL)
+        # Not before it is true: whoever reads this may send the next signal within microseconds.
+        logger.info("ending once all requests are answered; another signal ends at once")
         self._stopping.set()

@@ -12,6 +12,9 @@ from nd_deploy.serve.protocol.errors import bad_request, shown
 from nd_deploy.serve.protocol.fields import InputFields, OutputFields, Parameters, RequestFields
 from nd_deploy.serve.rpc.contents import raw_contents
 
+# A parameter of REST, which KServe's client sends over gRPC too.
+_SIZE = "binary_data_size"
+
 
 def request_fields(request: Message) -> RequestFields:
     """Read a ModelInferRequest.
@@ -53,8 +56,13 @@ def _check_carrier(tensor: Message, where: str, data: bytes | None) -> None:
     parameters = _parameters(tensor.parameters, where)
     if any(key.startswith("shared_memory") for key in parameters):
         raise bad_request(f"{where} is in shared memory, which is not served")
-    if parameters:
-        raise bad_request(f"{where} has an unknown parameter {shown(min(parameters))}")
+    unknown = parameters.keys() - {_SIZE}
+    if unknown:
+        raise bad_request(f"{where} has an unknown parameter {shown(min(unknown))}")
+    if data is not None and parameters.get(_SIZE, len(data)) != len(data):
+        raise bad_request(
+            f"{where} has {len(data)} bytes, and {_SIZE} is {shown(parameters[_SIZE])}"
+        )
     if data is not None and tensor.HasField("contents"):
         raise bad_request(f"{where} has typed contents, and raw_input_contents are there as well")
 
