@@ -68,7 +68,7 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
         metadata = {name.split(".dist-info/")[1] for name in set(archive.namelist()) - packed}
     expected = {
         str(path.relative_to(ROOT))
-        for kind in ("*.py", "py.typed", "*.schema.json")
+        for kind in ("*.py", "py.typed", "*.schema.json", "static/*")
         for path in (ROOT / "nd_deploy").rglob(kind)
     }
     for mapped in ("models", "plugins"):
