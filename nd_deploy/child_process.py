@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import nd_deploy
+from nd_deploy import errors
+from nd_deploy.errors import NdDeployError
+
+_LINES = 8
 
 
 def import_paths() -> dict[str, str]:
@@ -23,3 +28,20 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def error_fields(error: NdDeployError) -> dict[str, str]:
+    """An error as JSON-ready fields, for the process that has to raise it."""
+    return {"kind": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
+
+
+def error_of(fields: Mapping[str, str]) -> NdDeployError:
+    """The inverse of `error_fields`: an error of the same type."""
+    error: NdDeployError = getattr(errors, fields["kind"])(fields["problem"], fields["remedy"])
+    return error
+
+
+def last_said(log: str) -> str:
+    """The last lines that a process printed, indented; "nothing" if it printed none."""
+    last = [line for line in log.splitlines() if line.strip()][-_LINES:]
+    return "\n".join(f"  {line}" for line in last) or "  nothing"

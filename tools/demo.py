@@ -5,10 +5,8 @@ Run by `make demo`; what it writes goes to out/.
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 import nd_deploy
 from nd_deploy import models
 from nd_deploy.models import digits_data
+from nd_deploy.naive_export import export_naively as export_module
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = Path("models/checkpoints/digits.pth.tar")
@@ -104,21 +103,8 @@ def compare_speed(images: np.ndarray) -> None:
 
 def export_naively(example: np.ndarray) -> Path:
     """What a user does without this tool: torch.onnx.export of the network in eval mode."""
-    import torch
-
     path = ROOT / OUT / "naive.onnx"
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            load_network(),
-            (torch.from_numpy(example),),
-            path,
-            input_names=["input"],
-            dynamic_shapes=({0: "batch"},),
-            external_data=False,
-            verbose=False,
-        )
+    export_module(load_network(), {"input": example}, path)
     return path
 
 

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from nd_deploy.bundle import strict_json
+from nd_deploy.bundle.fields import flag, optional, required
 from nd_deploy.errors import BundleError, InputError
 from nd_deploy.preprocess import Preprocessing
-
-T = TypeVar("T")
 
 MANIFEST = "manifest.json"
 KIND = "nd-deploy bundle"
@@ -114,27 +113,27 @@ class Manifest:
             ValueError: a field is missing or of another type.
         """
         fields = {"target": "portable", "batch_dependent": False, **fields}
-        preprocessing = _optional(fields, "preprocessing", dict)
-        labels = _optional(fields, "labels", list)
+        preprocessing = optional(fields, "preprocessing", dict)
+        labels = optional(fields, "labels", list)
         return cls(
-            network=_required(fields, "network", str),
-            inputs=tuple(map(TensorInfo.from_dict, _required(fields, "inputs", list))),
-            outputs=tuple(map(TensorInfo.from_dict, _required(fields, "outputs", list))),
+            network=required(fields, "network", str),
+            inputs=tuple(map(TensorInfo.from_dict, required(fields, "inputs", list))),
+            outputs=tuple(map(TensorInfo.from_dict, required(fields, "outputs", list))),
             preprocessing=None if preprocessing is None else Preprocessing.from_dict(preprocessing),
             labels=None if labels is None else tuple(map(str, labels)),
-            checkpoint=_optional(fields, "checkpoint", dict),
-            files=_required(fields, "files", dict),
-            versions=_required(fields, "versions", dict),
-            seed=_optional(fields, "seed", int),
-            command=_optional(fields, "command", str),
-            precision=_required(fields, "precision", str),
-            created=_required(fields, "created", str),
-            nodes_left=_required(fields, "nodes_left", dict),
-            nd_layers=_required(fields, "nd_layers", int),
-            target=_required(fields, "target", str),
-            batch_dependent=_flag(fields, "batch_dependent"),
-            origin=_optional(fields, "origin", dict),
-            schema_version=_required(fields, "schema_version", int),
+            checkpoint=optional(fields, "checkpoint", dict),
+            files=required(fields, "files", dict),
+            versions=required(fields, "versions", dict),
+            seed=optional(fields, "seed", int),
+            command=optional(fields, "command", str),
+            precision=required(fields, "precision", str),
+            created=required(fields, "created", str),
+            nodes_left=required(fields, "nodes_left", dict),
+            nd_layers=required(fields, "nd_layers", int),
+            target=required(fields, "target", str),
+            batch_dependent=flag(fields, "batch_dependent"),
+            origin=optional(fields, "origin", dict),
+            schema_version=required(fields, "schema_version", int),
         )
 
 
@@ -190,21 +189,3 @@ def versions() -> dict[str, str]:
         if name in sys.modules:
             found[name] = str(sys.modules[name].__version__)
     return found
-
-
-def _required(fields: Mapping[str, Any], name: str, kind: type[T]) -> T:
-    value = fields.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}, and not {kind.__name__}")
-    return value
-
-
-def _flag(fields: Mapping[str, Any], name: str) -> bool:
-    value = fields.get(name)
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}, and not true or false")
-    return value
-
-
-def _optional(fields: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
-    return None if fields.get(name) is None else _required(fields, name, kind)

@@ -61,7 +61,7 @@ class Contestant:
         Raises:
             ValueError: a field is missing or of another type.
         """
-        from nd_deploy.profiling.fields import flag, optional, required
+        from nd_deploy.bundle.fields import flag, optional, required
 
         return cls(
             required(fields, "model", str),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nd_deploy.profiling.fields import number, optional, optional_number, required
+from nd_deploy.bundle.fields import number, optional, optional_number, required
 
 LATENCY, COMPUTE, ENQUEUE, UPLOAD, DOWNLOAD = "latency", "compute", "enqueue", "h2d", "d2h"
 METRICS = (LATENCY, COMPUTE, ENQUEUE, UPLOAD, DOWNLOAD)

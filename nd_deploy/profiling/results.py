@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nd_deploy.bundle.fields import flag, number, optional, optional_number, required
 from nd_deploy.profiling.contestant import Contestant
 from nd_deploy.profiling.environment.record import Environment
-from nd_deploy.profiling.fields import flag, number, optional, optional_number, required
 from nd_deploy.profiling.figures import (
     LATENCY,
     LayerTime,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nd_deploy.profiling.fields import number, optional, optional_number, required
+from nd_deploy.bundle.fields import number, optional, optional_number, required
 
 
 @dataclass(frozen=True)

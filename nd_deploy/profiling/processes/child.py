@@ -11,6 +11,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from nd_deploy.child_process import error_fields
 from nd_deploy.errors import NdDeployError
 from nd_deploy.profiling.layers import layer_times
 from nd_deploy.profiling.processes.channel import Channel, Message
@@ -48,9 +49,7 @@ def serve(channel: Channel) -> None:
         try:
             result, arrays = question(message)
         except NdDeployError as error:
-            kind = type(error).__name__
-            told = {"kind": kind, "problem": error.problem, "remedy": error.remedy}
-            channel.send(Message({"error": told}))
+            channel.send(Message({"error": error_fields(error)}))
         else:
             channel.send(Message({"result": result}, arrays))
 

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nd_deploy import errors
-from nd_deploy.child_process import import_paths, signal_name
+from nd_deploy.child_process import error_of, import_paths, last_said, signal_name
 from nd_deploy.errors import BackendError
 from nd_deploy.profiling.processes.channel import Channel, Message
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MODULE = "nd_deploy.profiling.processes.child"
-_LINES = 8
 
 
 class Worker:
@@ -77,7 +75,7 @@ class Worker:
         self._asked = False
         error = answer.fields.get("error")
         if error is not None:
-            raise getattr(errors, error["kind"])(error["problem"], error["remedy"])
+            raise error_of(error)
         return Message(answer.fields["result"], answer.arrays)
 
     def end(self) -> None:
@@ -92,15 +90,12 @@ class Worker:
 
     def _ending(self) -> BackendError | RuntimeError:
         code = self._process.wait()
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        log = self._log.read_text(encoding="utf-8", errors="replace").strip()
         if code >= 0:
-            log = "\n".join(lines)
             return RuntimeError(f"the process of {self._name} ended with exit code {code}:\n{log}")
-        last = [line for line in lines if line.strip()][-_LINES:]
-        said = "\n".join(f"  {line}" for line in last) or "  nothing"
         return BackendError(
             f"the process of {self._name} was killed by {signal_name(-code)}; the last that it "
-            f"said:\n{said}",
+            f"said:\n{last_said(log)}",
             "usually memory has run out: free some, or profile smaller batches"
             if code == -signal.SIGKILL
             else "'nd-deploy doctor' tells what is wrong with the runtime's libraries, and "

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nd_deploy.profiling.fields import number, required
+from nd_deploy.bundle.fields import number, required
 from nd_deploy.profiling.figures import LayerTime
 from nd_deploy.profiling.layers.attribution import UNKNOWN, Attribution, Place
 from nd_deploy.profiling.trtexec.json_list import list_of_objects, read_json, refused

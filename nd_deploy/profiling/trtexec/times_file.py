@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nd_deploy.profiling.fields import number
+from nd_deploy.bundle.fields import number
 from nd_deploy.profiling.figures import COMPUTE, DOWNLOAD, ENQUEUE, LATENCY, UPLOAD
 from nd_deploy.profiling.trtexec.json_list import list_of_objects, read_json, refused
 

@@ -16,9 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from nd_deploy import errors
 from nd_deploy.bundle import strict_json
-from nd_deploy.child_process import import_paths, signal_name
+from nd_deploy.child_process import (
+    error_fields,
+    error_of,
+    import_paths,
+    last_said,
+    signal_name,
+)
 from nd_deploy.errors import BackendError, NdDeployError
 
 # Takes a line of text, and says whether anybody still wants the result.
@@ -26,7 +31,6 @@ Report: TypeAlias = Callable[[str], bool]
 Work: TypeAlias = Callable[[dict[str, Any], Path, Report], dict[str, Any]]
 
 _JOB, _RESULT, _LOG = "job.json", "result.json", "log.txt"
-_LINES = 8
 
 
 def run_in_child(
@@ -89,8 +93,7 @@ def serve(work: Work) -> None:
         try:
             document = {"result": work(strict_json.read(folder / _JOB), folder, report)}
         except NdDeployError as error:
-            kind = type(error).__name__
-            document = {"error": {"kind": kind, "problem": error.problem, "remedy": error.remedy}}
+            document = {"error": error_fields(error)}
         (folder / _RESULT).write_text(strict_json.dumps(document), encoding="utf-8")
 
 
@@ -127,16 +130,15 @@ def _started(
 def _result(document: Mapping[str, Any]) -> dict[str, Any]:
     error = document.get("error")
     if error is not None:
-        raise getattr(errors, error["kind"])(error["problem"], error["remedy"])
+        raise error_of(error)
     result: dict[str, Any] = document["result"]
     return result
 
 
 def _killed(number: int, log: str) -> BackendError:
-    last = [line for line in log.splitlines() if line.strip()][-_LINES:]
-    said = "\n".join(f"  {line}" for line in last) or "  nothing"
     return BackendError(
-        f"TensorRT's process was killed by {signal_name(number)}; the last that it said:\n{said}",
+        f"TensorRT's process was killed by {signal_name(number)}; the last that it said:\n"
+        f"{last_said(log)}",
         "usually memory has run out: free some, or give a smaller --workspace or --batch"
         if number == signal.SIGKILL
         else "plugins are the usual cause: 'nd-deploy plugin check FILE' tells whether one fits "
