@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
 
 from nd_deploy.profiling.figures import LayerTime
+
+K = TypeVar("K", bound=Hashable)
 
 
 def by_nd_layer(times: Iterable[LayerTime]) -> dict[str | None, float]:
@@ -20,7 +23,18 @@ def by_nd_layer(times: Iterable[LayerTime]) -> dict[str | None, float]:
         Seconds by ND layer, in the order in which they run; those of all that belongs to none are
         under None. An ND layer that has folded into another one is missing.
     """
-    sums: dict[str | None, float] = {}
+    return summed(times, lambda time: time.nd_layer)
+
+
+def summed(times: Iterable[LayerTime], key: Callable[[LayerTime], K]) -> dict[K, float]:
+    """The seconds of layers that have something in common, in the order in which they run.
+
+    Args:
+        times: of one model.
+        key: says of a layer what it is to be listed under.
+    """
+    sums: dict[K, float] = {}
     for time in times:
-        sums[time.nd_layer] = sums.get(time.nd_layer, 0.0) + time.seconds
+        name = key(time)
+        sums[name] = sums.get(name, 0.0) + time.seconds
     return sums

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from nd_deploy.profiling.contestant import Contestant
 from nd_deploy.profiling.figures import LayerTime
+from nd_deploy.profiling.layers.groups import summed
 from nd_deploy.profiling.results import ModelRecord
 from nd_deploy.report.page.names import Named
 
@@ -64,15 +65,15 @@ def _baseline(group: Sequence[Named], bundles: Collection[str]) -> Named:
 
 def _pair(before: Named | None, after: Named) -> LayerPair:
     layers = [() if named is None else named.row.layers for named in (before, after)]
-    by_nd_layer = any(layer.nd_layer is not None for each in layers for layer in each)
-    old, new = (_summed(each, by_nd_layer) for each in layers)
+    known = any(layer.nd_layer is not None for each in layers for layer in each)
+    old, new = (summed(each, _nd_layer if known else _name) for each in layers)
     names = sorted({**old, **new}, key=lambda name: name == OUTSIDE)
     return LayerPair(before, after, {name: (old.get(name), new.get(name)) for name in names})
 
 
-def _summed(layers: Iterable[LayerTime], by_nd_layer: bool) -> dict[str, float]:
-    seconds: dict[str, float] = {}
-    for layer in layers:
-        name = (layer.nd_layer or OUTSIDE) if by_nd_layer else layer.name
-        seconds[name] = seconds.get(name, 0.0) + layer.seconds
-    return seconds
+def _nd_layer(layer: LayerTime) -> str:
+    return layer.nd_layer or OUTSIDE
+
+
+def _name(layer: LayerTime) -> str:
+    return layer.name
