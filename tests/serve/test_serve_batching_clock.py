@@ -72,7 +72,7 @@ class TestSystemClock:
             delays = []
             loop = asyncio.get_running_loop()
             monkeypatch.setattr(loop, "call_later", lambda delay, _: delays.append(delay))
-            monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+            monkeypatch.setattr(SystemClock, "now", staticmethod(lambda: 100.0))
             for when in (99.0, 100.0, 100.0002, 100.0015, 107.0):
                 SystemClock().call_at(when, print)
             monkeypatch.undo()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from nd_deploy.runtime.ort.names import CPU
 from nd_deploy.serve.batching.clock import Alarm, Clock, SystemClock
 from nd_deploy.serve.batching.execution import Executor, Finished
 from nd_deploy.serve.batching.failures import OnFailure, log_failure
@@ -13,6 +14,7 @@ from nd_deploy.serve.batching.job import Answer, Job, new_job
 from nd_deploy.serve.batching.line import Line
 from nd_deploy.serve.batching.observer import CANCELLED, NullObserver, Observer
 from nd_deploy.serve.batching.refusals import deadline_passed, not_taking
+from nd_deploy.serve.batching.short_runs import ShortRuns
 from nd_deploy.serve.batching.workers import start_workers
 from nd_deploy.serve.exchange import InferRequest, InferResponse
 from nd_deploy.serve.refusal import Refusal
@@ -28,6 +30,9 @@ class BatchingQueue:
     Without a delay, whatever came while the last batch ran becomes the next. With one, a request
     that nothing waits before is held until there are rows for a whole batch, or until the delay has
     passed.
+
+    A request that will run for less time than it takes to hand it to a thread, on a processor and
+    while nothing else runs or waits, runs in the loop's thread at once.
 
     Every request has one answer: its outputs, or a refusal. The deadline counts until the answer:
     a request is refused when it has passed even if its run is under way, which then goes on for
@@ -65,8 +70,11 @@ class BatchingQueue:
         self._end_of_delay = Alarm(self._clock, self._handover.release)
         self._draining = False
         self._drained = asyncio.Event()
-        executor = Executor(model, self._clock, on_failure)
-        start_workers(spec.name, model.instances, self._handover, executor, self._deliver)
+        self._executor = Executor(model, self._clock, on_failure)
+        # On a GPU a thread of its own may be needed, and a delay is there to join requests.
+        self._runs_here = spec.providers == (CPU,) and not self._delay
+        self._short_runs = ShortRuns()
+        start_workers(spec.name, model.instances, self._handover, self._executor, self._deliver)
 
     async def submit(self, request: InferRequest) -> InferResponse:
         """Run a request, joined with others where the model allows.
@@ -116,23 +124,31 @@ class BatchingQueue:
             _settle(job, not_taking())
         self._watch_deadlines()
 
-    def _admit(self, request: InferRequest) -> Job | Refusal:
+    async def _answer(self, request: InferRequest) -> Answer:
         if self._draining:
             return not_taking()
-        now = self._clock.now()
-        job = new_job(request, self._spec, now, self._deadline)
+        job = new_job(request, self._spec, self._clock.now(), self._deadline)
         refusal = self._handover.refusal(job)
         if refusal is not None:
             return refusal
+        if self._runs_here and self._short_runs.expect(job) and self._handover.is_idle:
+            return self._run_here(job)
+        return await self._handed_over(job)
+
+    def _run_here(self, job: Job) -> Answer:
+        if not job.is_wanted(self._clock.now()):
+            return deadline_passed()
+        # No worker can take anything meanwhile: all that it could take is put there by this thread.
+        finished = self._executor.execute_alone(job, instance=0)
+        if finished.execution is not None:
+            self._short_runs.note_here(job, finished.execution.running)
+            self._observer.executed(finished.execution)
+        return finished.answers[0]
+
+    async def _handed_over(self, job: Job) -> Answer:
         if self._handover.put(job, hold=self._delay > 0):
             self._end_of_delay.cancel()
-            self._end_of_delay.ask(now + self._delay)
-        return job
-
-    async def _answer(self, request: InferRequest) -> Answer:
-        job = self._admit(request)
-        if isinstance(job, Refusal):
-            return job
+            self._end_of_delay.ask(job.queued + self._delay)
         self._unanswered.add(job)
         self._next_deadline.ask(job.deadline)
         try:
@@ -147,8 +163,10 @@ class BatchingQueue:
 
     def _deliver(self, finished: Finished) -> None:
         self._handover.finished(len(finished.jobs))
-        if finished.execution is not None:
-            self._observer.executed(finished.execution)
+        run = finished.execution
+        if run is not None:
+            self._observer.executed(run)
+            self._short_runs.note_handed_over(run.rows, finished.jobs[0].shapes, run.running)
         for job, answer in zip(finished.jobs, finished.answers, strict=True):
             _settle(job, answer)
         self._check_drained()

@@ -10,9 +10,8 @@ ran alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nd_deploy.errors import BackendError
 from nd_deploy.serve.batching.clock import Clock
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """Requests that are through.
 
     Attributes:
@@ -69,19 +67,24 @@ class Executor:
         Yields:
             Each of them once: all together, or one by one if running them together failed.
         """
-        alone = len(jobs) == 1
-        finished = self._try(jobs, instance, retries=not alone)
-        if finished is not None:
-            yield finished
-        elif alone:
-            yield Finished(jobs, [run_failed()])
-        else:
+        if len(jobs) == 1:
+            yield self.execute_alone(jobs[0], instance)
+            return
+        finished = self._try(jobs, instance, retries=True)
+        if finished is None:
             yield from self._one_by_one(jobs, instance)
+        else:
+            yield finished
+
+    def execute_alone(self, job: Job, instance: int) -> Finished:
+        """Run one request; see `execute`."""
+        finished = self._try([job], instance, retries=False)
+        return Finished([job], [run_failed()]) if finished is None else finished
 
     def _one_by_one(self, jobs: Sequence[Job], instance: int) -> Iterator[Finished]:
         for job in jobs:
             if job.is_wanted(self._clock.now()):
-                yield from self.execute([job], instance)
+                yield self.execute_alone(job, instance)
             else:
                 yield Finished([job], [deadline_passed()])
 
@@ -94,16 +97,18 @@ class Executor:
             return None
 
     def _run(self, jobs: Sequence[Job], instance: int) -> Finished:
-        times = [self._clock.now()]
+        now, spec = self._clock.now, self._model.spec
+        begun = now()
         inputs = join([job.request.inputs for job in jobs])
-        times.append(self._clock.now())
+        joined = now()
         outputs = self._model.run(inputs, instance)
-        times.append(self._clock.now())
-        parts = split(outputs, [job.rows for job in jobs])
-        pairs = zip(jobs, parts, strict=True)
-        answers = [_response(self._model.spec, job.request, part) for job, part in pairs]
-        times.append(self._clock.now())
-        return Finished(jobs, answers, _measured(jobs, times))
+        ran = now()
+        rows = [job.rows for job in jobs]
+        pairs = zip(jobs, split(outputs, rows), strict=True)
+        answers = [_response(spec, job.request, part) for job, part in pairs]
+        waits = tuple([begun - job.queued for job in jobs])
+        times = (joined - begun, ran - joined, now() - ran)
+        return Finished(jobs, answers, Execution(sum(rows), waits, *times))
 
 
 def join(requests: Sequence[Arrays]) -> Arrays:
@@ -151,9 +156,3 @@ def split(outputs: Arrays, rows: Sequence[int]) -> Sequence[Arrays]:
 def _response(spec: ModelSpec, request: InferRequest, outputs: Arrays) -> InferResponse:
     wanted = [output.name for output in request.outputs or spec.outputs]
     return InferResponse(spec, request.id, {name: outputs[name] for name in wanted})
-
-
-def _measured(jobs: Sequence[Job], times: Sequence[float]) -> Execution:
-    rows = sum(job.rows for job in jobs)
-    waits = tuple(times[0] - job.queued for job in jobs)
-    return Execution(rows, waits, *(end - begin for begin, end in pairwise(times)))

@@ -12,7 +12,7 @@ from nd_deploy.serve.refusal import Refusal
 Answer: TypeAlias = InferResponse | Refusal
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Job:
     """A request, and what the queue has to know about it.
 
@@ -56,9 +56,9 @@ def new_job(request: InferRequest, spec: ModelSpec, now: float, deadline: float)
     allowed = deadline if request.timeout is None else min(deadline, request.timeout)
     return Job(
         request=request,
-        rows=inputs[0].shape[0] if spec.max_batch else 1,
-        size=sum(array.nbytes for array in inputs),
-        shapes=tuple(array.shape[1:] for array in inputs),
+        rows=len(inputs[0]) if spec.max_batch else 1,
+        size=sum([array.nbytes for array in inputs]),
+        shapes=tuple([array.shape[1:] for array in inputs]),
         queued=now,
         deadline=now + allowed,
         answer=asyncio.get_running_loop().create_future(),

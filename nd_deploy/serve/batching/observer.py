@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True)
-class Execution:
+class Execution(NamedTuple):
     """A run that gave outputs. Times are seconds.
 
     What a batch takes is each of its requests' time too: Triton's statistics extension counts

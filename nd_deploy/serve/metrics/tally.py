@@ -113,11 +113,16 @@ class Tally:
         """A run gave outputs. A batch's durations are each of its requests', as Triton has it."""
         requests = len(execution.waits)
         self.queued.add(sum(execution.waits), requests)
-        batch = self.batches.setdefault(execution.rows, Batch())
-        for name in ("joining", "running", "splitting"):
-            seconds = getattr(execution, name)
-            getattr(self, name).add(seconds * requests, requests)
-            getattr(batch, name).add(seconds)
+        batch = self.batches.get(execution.rows)
+        if batch is None:
+            batch = self.batches[execution.rows] = Batch()
+        for seconds, of_requests, of_batches in (
+            (execution.joining, self.joining, batch.joining),
+            (execution.running, self.running, batch.running),
+            (execution.splitting, self.splitting, batch.splitting),
+        ):
+            of_requests.add(seconds * requests, requests)
+            of_batches.add(seconds)
         self.rows += execution.rows
         self.executions += 1
         self.sizes.add(execution.rows)

@@ -50,8 +50,9 @@ class Queue(Protocol):
     async def submit(self, request: InferRequest) -> InferResponse:
         """Run a request, joined with others where the model allows.
 
-        Before this first gives way to another task, the request is in the queue or refused. So a
-        request whose queue the repository has just looked up is never behind the drain of a swap.
+        Before this first gives way to another task, the request is in the queue, refused or
+        answered. So a request whose queue the repository has just looked up is never behind the
+        drain of a swap.
 
         Args:
             request: whose inputs fit `Model.spec`.
