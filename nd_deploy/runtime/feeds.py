@@ -65,16 +65,21 @@ def _check_array(port: Port, array: np.ndarray) -> None:
         )
     if port.shape is None:
         return
-    fits = array.ndim == len(port.shape) and all(
-        not isinstance(size, int) or size == given
-        for size, given in zip(port.shape, array.shape, strict=True)
-    )
-    if not fits:
+    if not _fits(port.shape, array.shape):
         raise InputError(
             f"input '{port.name}' has shape {_show(array.shape)}, "
             f"but the model takes {_show(port.shape)}",
             "reshape the array, or convert the model for this shape",
         )
+
+
+def _fits(declared: tuple[int | str | None, ...], given: tuple[int, ...]) -> bool:
+    if len(declared) != len(given):
+        return False
+    for size, own in zip(declared, given, strict=True):
+        if size != own and isinstance(size, int):
+            return False
+    return True
 
 
 def _check_names(port: Port, array: np.ndarray, sizes: dict[str, tuple[str, int]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,8 +61,8 @@ class ModelSpec:
     providers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class OutputWanted:
+# What is made for every request is a tuple, which is made in half the time of a frozen dataclass.
+class OutputWanted(NamedTuple):
     """An output that a client asks for.
 
     Attributes:
@@ -76,8 +76,7 @@ class OutputWanted:
     classes: int = 0
 
 
-@dataclass(frozen=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """A request that has been read and found to fit its model.
 
     Attributes:
@@ -87,6 +86,8 @@ class InferRequest:
         inputs: every input by name, in the model's dtypes and shapes.
         outputs: that are wanted, in order; empty for all.
         timeout: seconds that the client waits at most; None for the server's own limit.
+        fits: the description that the inputs have been found to fit; None if they have not been
+            looked at. It may not be what is served by now.
     """
 
     model: str
@@ -95,10 +96,10 @@ class InferRequest:
     inputs: Mapping[str, NDArray[Any]]
     outputs: tuple[OutputWanted, ...] = ()
     timeout: float | None = None
+    fits: ModelSpec | None = None
 
 
-@dataclass(frozen=True)
-class InferResponse:
+class InferResponse(NamedTuple):
     """What a model gave.
 
     Attributes:

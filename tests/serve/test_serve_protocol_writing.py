@@ -93,8 +93,8 @@ def test_outputs_come_in_the_order_wanted_and_binary_data_in_theirs():
     assert body[length:] == b"\x03\x01"
 
 
-def test_binary_outputs_are_not_copied():
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+def test_large_binary_outputs_are_not_copied():
+    array = np.arange(6000, dtype=np.float32).reshape(2, 3000)
     request = InferRequest("demo", None, None, {}, (OutputWanted("y", binary=True),))
     _, parts = write_response(InferResponse(SPEC, None, {"y": array}), request)
     assert np.shares_memory(np.frombuffer(parts[1], np.uint8), array)

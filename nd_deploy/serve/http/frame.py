@@ -6,14 +6,22 @@ import asyncio
 import hmac
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from nd_deploy.serve.http.answers import refusal_response
 from nd_deploy.serve.http.observation import Answered, Observe
 from nd_deploy.serve.http.request_id import current, request_id
-from nd_deploy.serve.refusal import NOT_READY, UNAUTHORIZED, Refusal
+from nd_deploy.serve.refusal import (
+    FAULT,
+    METHOD_NOT_ALLOWED,
+    NOT_READY,
+    UNAUTHORIZED,
+    Refusal,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,7 +37,7 @@ class Frame:
     """An ASGI application around another.
 
     Args:
-        app: that answers. Whatever it refuses it also puts into the scope's state, as "refusal".
+        app: that answers, or raises `Refusal`, or what Starlette's router raises where no route is.
         token: that clients have to show; None for none.
         for_anyone: paths that need no token, besides those of health.
         observe: told of every answer.
@@ -53,11 +61,15 @@ class Frame:
             await self._app(scope, receive, send)
             return
         answer = _Answer(scope, receive, send)
+        # With an application here, Starlette's routes raise what they would answer in plain text.
+        scope["app"] = self
         try:
             self._check_token(scope["path"], answer.headers)
             await self._app(scope, receive, answer.send)
         except Refusal as refusal:
             await answer.refuse(refusal)
+        except HTTPException as error:
+            await answer.refuse(_no_route(scope["method"], error), error.headers)
         except asyncio.CancelledError:
             await answer.refuse(Refusal(NOT_READY, "ending", "the server is ending"))
             raise
@@ -65,6 +77,8 @@ class Frame:
             logger.debug("the client of request %s went away", answer.id)
         except Exception:
             logger.exception("request %s failed", answer.id)
+            # The details are for the log alone.
+            await answer.refuse(Refusal(FAULT, "fault", "the server failed; its log says why"))
         finally:
             self._observe(answer.observed())
 
@@ -77,6 +91,14 @@ class Frame:
             raise Refusal(
                 UNAUTHORIZED, "token", "this needs the header Authorization: Bearer with the token"
             )
+
+
+def _no_route(method: str, error: HTTPException) -> Refusal:
+    """Of a path that no route has, or not with the request's method."""
+    message = "there is nothing at this path"
+    if error.status_code == METHOD_NOT_ALLOWED:
+        message = f"{method} is not among the methods of this path"
+    return Refusal(error.status_code, "path or method", message)
 
 
 class _Answer:
@@ -100,11 +122,18 @@ class _Answer:
             message["headers"] = [*message["headers"], (b"x-request-id", self.id.encode("ascii"))]
         await self._send(message)
 
-    async def refuse(self, refusal: Refusal) -> None:
-        """Answer with a refusal, unless with another that came first, or an answer has begun."""
+    async def refuse(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with a refusal, unless with another that came first, or an answer has begun.
+
+        Args:
+            refusal: to answer with.
+            headers: besides those that go with it.
+        """
         told = self._state.setdefault("refusal", refusal)
+        # Whose variables hold this answer, and with it the refusal and the request's body.
+        told.__traceback__ = told.__context__ = told.__cause__ = None
         if not self._status:
-            await refusal_response(told)(self._scope, self._receive, self.send)
+            await refusal_response(told, headers)(self._scope, self._receive, self.send)
 
     def observed(self) -> Answered:
         """What became of the request."""

@@ -8,9 +8,9 @@ model.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -133,11 +133,11 @@ class LimitedProtocol(PlainProtocol):
 
     # Called by the parser.
 
-    def on_begin(self) -> None:
+    def on_message_begin(self) -> None:
         """Give headers their time."""
         self._reading.part = HEAD
         self._stop_late()
-        super().on_begin()
+        super().on_message_begin()
 
     def on_head(self) -> None:
         """Queue a request whose headers have come."""
@@ -165,13 +165,15 @@ class LimitedProtocol(PlainProtocol):
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         self._task = asyncio.current_task()
-        # uvicorn would log it as a fault.
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._route(scope, receive, send)
+        try:
+            # uvicorn's own is a method of the request's cycle.
+            await self._route(scope, receive, partial(self._outlet.send, send.__self__))
+        except asyncio.CancelledError:
+            # uvicorn would log it as a fault.
+            return
 
     def on_response_complete(self) -> None:
         """Go on with the next request, unless nothing more is answered here."""
-        self._outlet.flush()
         answered = self._unanswered.popleft()
         if answered.more_body and self.expect_100_continue:
             # The client may or may not send the body now, and what it does cannot be told apart.

@@ -1,19 +1,26 @@
-"""What uvicorn's request cycles write to."""
+"""Where answers go out."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-_HEAD = b"HTTP/1.1 "
-# Says that the body may come, so it cannot wait for one.
-_INTERIM = b"HTTP/1.1 1"
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+if TYPE_CHECKING:
+    from starlette.types import Message
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+# Bytes of a body that are copied behind the head rather than sent from where they are.
+_SMALL = 2**16
 
 
 class Outlet(asyncio.Transport):
-    """A transport that sends the head of an answer with its body, and closes otherwise.
+    """A transport that sends whole answers, and closes otherwise.
 
-    uvicorn writes the two apart, which costs a call of the system and a packet each.
+    uvicorn writes an answer's head and its body apart, which costs a call of the system and a
+    packet each, and looks for what is not allowed in each header for itself.
 
     Args:
         transport: to write to.
@@ -23,27 +30,60 @@ class Outlet(asyncio.Transport):
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self._transport = transport
         self._close = close
-        self._head = b""
+        self._start: Message = {}
+        # Of what is not part of an answer, such as uvicorn's invitation to send the body.
+        self.write = transport.write  # type: ignore[method-assign]
         self.is_closing = transport.is_closing  # type: ignore[method-assign]
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send, unless it is the head of an answer, which waits for what comes next."""
-        start = bytes(data[: len(_INTERIM)])
-        if self._head:
-            self._transport.writelines((self._head, data))
-            self._head = b""
-        elif start.startswith(_HEAD) and start != _INTERIM:
-            self._head = bytes(data)
-        else:
-            self._transport.write(data)
+    async def send(self, cycle: RequestResponseCycle, message: Message) -> None:
+        """ASGI's `send`, of an answer whose body is one message.
 
-    def flush(self) -> None:
-        """Send a head that has no body."""
-        if self._head:
-            self._transport.write(self._head)
-            self._head = b""
+        Args:
+            cycle: of the request and its answer.
+            message: of ASGI.
+
+        Raises:
+            RuntimeError: the body comes in pieces, or a header has line breaks in it.
+        """
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        if message["type"] == "http.response.start":
+            cycle.response_started = True
+            cycle.waiting_for_100_continue = False
+            self._start = message
+            return
+        if cycle.response_complete or message.get("more_body", False):
+            raise RuntimeError("an answer has to have one body")
+        self._send(_head(cycle, self._start), _body(cycle, message))
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.close()
+        cycle.on_response()
+
+    def _send(self, head: bytes, body: bytes) -> None:
+        if len(body) <= _SMALL:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
 
     def close(self) -> None:
-        """Send what is left, and close."""
-        self.flush()
+        """Close as the connection wants it."""
         self._close()
+
+
+def _head(cycle: RequestResponseCycle, start: Message) -> bytes:
+    headers = [*cycle.default_headers, *start["headers"]]
+    if not cycle.keep_alive:
+        headers.append((b"connection", b"close"))
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        raise RuntimeError("a header of an answer has line breaks in it")
+    return b"%b%b\r\n" % (STATUS_LINE[start["status"]], lines)
+
+
+def _body(cycle: RequestResponseCycle, message: Message) -> bytes:
+    body: bytes = b"" if cycle.scope["method"] == "HEAD" else message.get("body", b"")
+    return body

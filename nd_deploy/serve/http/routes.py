@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.routing import Route
 
 import nd_deploy
-from nd_deploy.serve.exchange import InferRequest, ModelSpec, Service
-from nd_deploy.serve.http.answers import body_response, json_response
+from nd_deploy.serve.exchange import Service
+from nd_deploy.serve.http.answers import json_response
 from nd_deploy.serve.http.body import read_body
 from nd_deploy.serve.http.handlers import Extras
+from nd_deploy.serve.http.inference import Inference
 from nd_deploy.serve.protocol import metadata
 from nd_deploy.serve.protocol.configuration import model_config
-from nd_deploy.serve.protocol.limits import body_limit
-from nd_deploy.serve.protocol.reading import read_request
-from nd_deploy.serve.protocol.writing import write_response
 from nd_deploy.serve.refusal import NOT_READY
 from nd_deploy.serve.settings import Settings
 
@@ -32,8 +29,6 @@ _MODEL = "/v2/models/{model}"
 _VERSION = "/v2/models/{model}/versions/{version}"
 # Bytes of a request that holds an option or two.
 _SHORT = 2**16
-# Bytes from which on reading a request takes so long that others should not wait for it.
-_LONG = 2**20
 
 
 def make_routes(service: Service, settings: Settings, extras: Extras) -> list[Route]:
@@ -45,7 +40,10 @@ def make_routes(service: Service, settings: Settings, extras: Extras) -> list[Ro
         extras: what else is served.
     """
     protocol = _Protocol(service, settings)
+    infer = Inference(service, settings)
     return [
+        # They are tried in order, and most requests are of these.
+        *(Route(f"{path}/infer", infer, methods=["POST"]) for path in _BOTH),
         *_of_models(protocol),
         *_of_server(protocol),
         *_of_extras(extras, settings),
@@ -53,10 +51,8 @@ def make_routes(service: Service, settings: Settings, extras: Extras) -> list[Ro
 
 
 def _of_models(protocol: _Protocol) -> list[Route]:
-    # Routes are tried in order, so inference comes first.
-    routes = [Route(f"{path}/infer", protocol.infer, methods=["POST"]) for path in _BOTH]
     # A model of that name would be found under its version alone.
-    routes.append(Route("/v2/models/stats", protocol.describe(protocol.statistics)))
+    routes = [Route("/v2/models/stats", protocol.describe(protocol.statistics))]
     described = {
         "": protocol.metadata,
         "/ready": protocol.model_ready,
@@ -102,22 +98,6 @@ class _Protocol:
     def __init__(self, service: Service, settings: Settings) -> None:
         self._service = service
         self._settings = settings
-
-    async def infer(self, request: Request) -> Response:
-        version = request.path_params.get("version")
-        spec = self._service.spec(request.path_params["model"], version)
-        body = await read_body(request, body_limit(spec, self._settings))
-        asked = await self._read(spec, body, request, version)
-        headers, parts = write_response(await self._service.infer(asked), asked)
-        return body_response(headers, parts, request.headers.get("accept-encoding"))
-
-    async def _read(
-        self, spec: ModelSpec, body: bytes, request: Request, version: str | None
-    ) -> InferRequest:
-        arguments = spec, body, request.headers, self._settings, version
-        if len(body) < _LONG:
-            return read_request(*arguments)
-        return await asyncio.to_thread(read_request, *arguments)
 
     def describe(self, describe: Describe) -> Callable[[Request], Any]:
         """The endpoint that says something of a model."""

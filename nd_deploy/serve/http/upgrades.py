@@ -18,8 +18,6 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 class PlainProtocol(HttpToolsProtocol):
     """uvicorn's protocol over httptools, without upgrades, and with its callbacks' exceptions."""
 
-    # While a new parser is told how the body comes, what it calls is no news.
-    _telling = False
     # What a callback raised: the parser makes an error of its own of it, and whose context that
     # has depends on what else is being handled.
     _raised: Exception | None = None
@@ -51,34 +49,14 @@ class PlainProtocol(HttpToolsProtocol):
     def _parse_on(self) -> None:
         """Go on after the headers of a request with an offer, as if it had made none."""
         framing = [b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING]
-        self.parser = httptools.HttpRequestParser(self)
-        self._telling = True
+        listener = _Listener(self)
+        self.parser = httptools.HttpRequestParser(listener)
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
-        self._telling = False
-
-    def on_message_begin(self) -> None:
-        """See uvicorn."""
-        if not self._telling:
-            self.on_begin()
-
-    def on_begin(self) -> None:
-        """Start on a request of which a byte has come."""
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """See uvicorn."""
-        if not self._telling:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """See uvicorn."""
-        if not self._telling:
-            super().on_header(name, value)
+        listener.listens = True
 
     def on_headers_complete(self) -> None:
         """See uvicorn."""
-        if not self._telling:
-            self._call(self.on_head)
+        self._call(self.on_head)
 
     def on_head(self) -> None:
         """Start on a request whose headers have come."""
@@ -107,3 +85,27 @@ class PlainProtocol(HttpToolsProtocol):
         except Exception as error:
             self._raised = error
             raise
+
+
+class _Listener:
+    """Hears what a parser has to say of a connection, but not how the body comes, told to it again.
+
+    Args:
+        protocol: that hears it.
+
+    Attributes:
+        listens: whether anything is passed on.
+    """
+
+    def __init__(self, protocol: PlainProtocol) -> None:
+        self.listens = False
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        callback: Callable[..., None] = getattr(self._protocol, name)
+
+        def call(*arguments: bytes) -> None:
+            if self.listens:
+                callback(*arguments)
+
+        return call

@@ -158,11 +158,8 @@ class ModelRepository:
     async def infer(self, request: InferRequest) -> InferResponse:
         """See `Service.infer`."""
         served = self._find(request.model, request.version)
-        try:
-            served.model.check(request.inputs)
-        except InputError as error:
-            message = f"model '{request.model}': {error.problem}; {error.remedy}"
-            raise Refusal(BAD_REQUEST, "bad input", message) from error
+        if request.fits is not served.model.spec:
+            _check(served.model, request)
         return await served.queue.submit(request)
 
     async def reload(self, name: str) -> bool:
@@ -238,6 +235,15 @@ class ModelRepository:
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
         return task
+
+
+def _check(model: Loaded, request: InferRequest) -> None:
+    """Refuse what would not run in the model that is served by now."""
+    try:
+        model.check(request.inputs)
+    except InputError as error:
+        message = f"model '{request.model}': {error.problem}; {error.remedy}"
+        raise Refusal(BAD_REQUEST, "bad input", message) from error
 
 
 async def _end(ending: Sequence[_Served], *others: asyncio.Task[None]) -> None:

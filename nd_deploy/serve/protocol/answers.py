@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,11 @@ from nd_deploy.serve.exchange import InferRequest, InferResponse, ModelSpec, Out
 from nd_deploy.serve.protocol.classification import class_strings, packed
 from nd_deploy.serve.protocol.datatypes import BYTES, datatype_of
 
+# Bytes up to which copying costs less than making a view.
+_SMALL = 2**14
 
-@dataclass(frozen=True)
-class Answer:
+
+class Answer(NamedTuple):
     """An output.
 
     Attributes:
@@ -30,9 +31,11 @@ class Answer:
     binary: bool
 
     def data(self) -> bytes | memoryview:
-        """The values in rows as binary data; a view of them where they lie so."""
+        """The values in rows as binary data; if they are many, a view of them where they lie so."""
         if self.datatype == BYTES:
             return packed(self.values)
+        if self.values.nbytes <= _SMALL:
+            return self.values.tobytes()
         return self.values.reshape(-1).view(np.uint8).data
 
 

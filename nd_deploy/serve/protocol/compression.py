@@ -31,9 +31,11 @@ def decompressed(body: bytes | memoryview, encoding: str | None, limit: int) -> 
         Refusal: 400, it is damaged, cut off or followed by more; 413, it has more bytes than the
             limit; 415, the encoding is neither gzip nor deflate.
     """
-    name = (encoding or "identity").strip().lower()
     if len(body) > limit:
         raise _too_large(limit)
+    if encoding is None:
+        return body
+    name = (encoding or "identity").strip().lower()
     if name == "identity":
         return body
     if name not in _WINDOWS:
@@ -73,7 +75,9 @@ def accepted_encoding(header: str | None) -> str | None:
     Returns:
         "gzip" or "deflate"; None if the client wants neither, or prefers none.
     """
-    weights = dict(_weighted(item) for item in (header or "").lower().split(","))
+    if header is None:
+        return None
+    weights = dict(_weighted(item) for item in header.lower().split(","))
     others = weights.get("*", 0.0)
     best = max(_WINDOWS, key=lambda name: weights.get(name, others))
     weight = weights.get(best, others)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from nd_deploy.serve.protocol.errors import bad_request, shown
 
@@ -12,10 +12,10 @@ from nd_deploy.serve.protocol.errors import bad_request, shown
 _LONGEST_ID = 1024
 
 Parameters = Mapping[str, Any]
+NO_PARAMETERS: Parameters = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class InputFields:
+class InputFields(NamedTuple):
     """An input of a request: either values or data.
 
     Attributes:
@@ -33,8 +33,7 @@ class InputFields:
     data: bytes | memoryview | None = None
 
 
-@dataclass(frozen=True)
-class OutputFields:
+class OutputFields(NamedTuple):
     """An output that a request names.
 
     Attributes:
@@ -43,11 +42,10 @@ class OutputFields:
     """
 
     name: str
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = NO_PARAMETERS
 
 
-@dataclass(frozen=True)
-class RequestFields:
+class RequestFields(NamedTuple):
     """A request.
 
     Attributes:
@@ -60,7 +58,7 @@ class RequestFields:
     id: str | None
     inputs: tuple[InputFields, ...]
     outputs: tuple[OutputFields, ...] = ()
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = NO_PARAMETERS
 
 
 def members(value: object, where: str, known: frozenset[str]) -> dict[str, Any]:
@@ -76,22 +74,27 @@ def members(value: object, where: str, known: frozenset[str]) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise bad_request(f"{where} is {shown(value)}, which is no JSON object")
-    unknown = value.keys() - known
-    if unknown:
+    if not value.keys() <= known:
+        unknown = min(value.keys() - known)
         raise bad_request(
-            f"{where} has a member {shown(min(unknown))}; known are {', '.join(sorted(known))}"
+            f"{where} has a member {shown(unknown)}; known are {', '.join(sorted(known))}"
         )
     return value
 
 
-def text(value: object, where: str) -> str:
+def text(value: object, what: str, of: str | None = None) -> str:
     """A string that is not empty.
+
+    Args:
+        value: as parsed.
+        what: it is, for messages.
+        of: the name of the input or output that it belongs to, if it is not that name itself.
 
     Raises:
         Refusal: 400.
     """
     if not isinstance(value, str) or not value:
-        raise bad_request(f"{where} is {shown(value)}, which is no name")
+        raise bad_request(f"{_where(what, of)} is {shown(value)}, which is no name")
     return value
 
 
@@ -111,33 +114,51 @@ def request_id(value: object) -> str | None:
     return value
 
 
-def shape(value: object, where: str) -> tuple[int, ...]:
+def shape(value: object, of: str) -> tuple[int, ...]:
     """A shape: a list of positive whole numbers.
+
+    Args:
+        value: as parsed.
+        of: the input's name, for messages.
 
     Raises:
         Refusal: 400.
     """
+    where = "the shape of input"
     if not isinstance(value, list):
-        raise bad_request(f"{where} is {shown(value)}, which is no list of sizes")
+        raise bad_request(f"{_where(where, of)} is {shown(value)}, which is no list of sizes")
     for size in value:
         if type(size) is not int or size < 1:
-            raise bad_request(f"{where} holds {shown(size)}, which is no size of at least 1")
+            raise bad_request(
+                f"{_where(where, of)} holds {shown(size)}, which is no size of at least 1"
+            )
     return tuple(value)
 
 
-def parameters(value: object, where: str) -> Parameters:
+def parameters(value: object, what: str, of: str | None = None) -> Parameters:
     """Parameters: an object of strings, numbers and booleans; None for none.
 
     The protocol's section "Parameters" knows no others.
+
+    Args:
+        value: as parsed.
+        what: they are, for messages.
+        of: the name of the input or output that they belong to; None for the request's own.
 
     Raises:
         Refusal: 400.
     """
     if value is None:
-        return {}
+        return NO_PARAMETERS
     if not isinstance(value, dict):
-        raise bad_request(f"{where} are {shown(value)}, which is no JSON object")
+        raise bad_request(f"{_where(what, of)} are {shown(value)}, which is no JSON object")
     for name, parameter in value.items():
-        if not isinstance(parameter, str | int | float):
-            raise bad_request(f"{where} hold {shown(name)}: {shown(parameter)}, which is no value")
+        if not isinstance(parameter, (str, int, float)):
+            raise bad_request(
+                f"{_where(what, of)} hold {shown(name)}: {shown(parameter)}, which is no value"
+            )
     return value
+
+
+def _where(what: str, of: str | None) -> str:
+    return what if of is None else f"{what} {shown(of)}"

@@ -7,7 +7,7 @@ few milliseconds for each megabyte.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ _CHUNK = 2**14
 _MOST_QUOTES = 10_000
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(NamedTuple):
     """How large a JSON text is, if it is one.
 
     Attributes:

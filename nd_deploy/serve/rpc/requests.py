@@ -44,12 +44,10 @@ def _input(tensor: Message, data: bytes | None) -> InputFields:
     name = fields.text(tensor.name, "an input's name")
     where = f"input {shown(name)}"
     _check_carrier(tensor, where, data)
-    datatype = fields.text(tensor.datatype, f"the datatype of {where}")
+    datatype = fields.text(tensor.datatype, "the datatype of input", name)
     if tensor.HasField("contents"):
         data = raw_contents(name, datatype, tensor.contents)
-    return InputFields(
-        name, datatype, fields.shape(list(tensor.shape), f"the shape of {where}"), data=data
-    )
+    return InputFields(name, datatype, fields.shape(list(tensor.shape), name), data=data)
 
 
 def _check_carrier(tensor: Message, where: str, data: bytes | None) -> None:
