@@ -64,7 +64,8 @@ class Frame:
         # With an application here, Starlette's routes raise what they would answer in plain text.
         scope["app"] = self
         try:
-            self._check_token(scope["path"], answer.headers)
+            if self._token is not None:
+                self._check_token(self._token, scope["path"], answer.headers)
             await self._app(scope, receive, answer.send)
         except Refusal as refusal:
             await answer.refuse(refusal)
@@ -82,12 +83,12 @@ class Frame:
         finally:
             self._observe(answer.observed())
 
-    def _check_token(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if self._token is None or path in self._for_anyone:
+    def _check_token(self, token: bytes, path: str, headers: dict[bytes, bytes]) -> None:
+        if path in self._for_anyone:
             return
         shown = headers.get(b"authorization", b"")
         is_bearer = shown[: len(_SCHEME)].lower() == _SCHEME
-        if not hmac.compare_digest(shown[len(_SCHEME) :].strip(), self._token) or not is_bearer:
+        if not hmac.compare_digest(shown[len(_SCHEME) :].strip(), token) or not is_bearer:
             raise Refusal(
                 UNAUTHORIZED, "token", "this needs the header Authorization: Bearer with the token"
             )

@@ -136,7 +136,8 @@ class LimitedProtocol(PlainProtocol):
     def on_message_begin(self) -> None:
         """Give headers their time."""
         self._reading.part = HEAD
-        self._stop_late()
+        if self._late is not None:
+            self._stop_late()
         super().on_message_begin()
 
     def on_head(self) -> None:
@@ -216,7 +217,8 @@ class LimitedProtocol(PlainProtocol):
 
     def _go_on(self, part: int) -> None:
         self._reading.go_on(part)
-        self._stop_late()
+        if self._late is not None:
+            self._stop_late()
 
     def _expect_next(self) -> None:
         if self._deaf:

@@ -25,6 +25,7 @@ class Facts:
         input_bytes: of the largest request's inputs together; 0 if the model does not bound them.
         most_values: values, lists included, that the JSON of the largest request has; None if the
             model does not bound them.
+        inputs: their names, in order.
         datatypes: of the outputs, by name.
         json_outputs: what a request gets that names no output.
         binary_outputs: the same as binary data.
@@ -33,6 +34,7 @@ class Facts:
     max_batch: int
     input_bytes: int
     most_values: int | None
+    inputs: tuple[str, ...]
     datatypes: dict[str, str]
     json_outputs: tuple[OutputWanted, ...]
     binary_outputs: tuple[OutputWanted, ...]
@@ -60,6 +62,7 @@ def _find_out(spec: ModelSpec) -> Facts:
         max_batch=spec.max_batch,
         input_bytes=0 if is_open else _bytes(spec, shapes),
         most_values=None if is_open else _OVERHEAD_VALUES + sum(map(_nested_values, shapes)),
+        inputs=tuple(tensor.name for tensor in spec.inputs),
         datatypes={tensor.name: tensor.datatype for tensor in spec.outputs},
         json_outputs=tuple(OutputWanted(tensor.name) for tensor in spec.outputs),
         binary_outputs=tuple(OutputWanted(tensor.name, binary=True) for tensor in spec.outputs),

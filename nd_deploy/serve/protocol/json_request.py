@@ -32,15 +32,15 @@ class Head(NamedTuple):
     fields: RequestFields
     sizes: tuple[int | None, ...]
 
-    def with_data(self, tail: memoryview) -> RequestFields:
-        """The fields with the data.
+    def with_data(self, tail: memoryview) -> list[InputFields]:
+        """The inputs with their data.
 
         Args:
             tail: the tensors' bytes, in the order of the inputs (Triton's binary tensor data
                 extension).
 
         Returns:
-            The fields; data is a view of the tail.
+            The inputs; data is a view of the tail.
 
         Raises:
             Refusal: 400, the bytes are more or fewer than the JSON says.
@@ -62,7 +62,7 @@ class Head(NamedTuple):
             start += size
         if start < len(tail):
             raise bad_request(f"{len(tail) - start} bytes are left behind the inputs' data")
-        return self.fields._replace(inputs=tuple(inputs))
+        return inputs
 
 
 def read_head(head: bytes, facts: Facts, depth: int, most: int) -> Head:

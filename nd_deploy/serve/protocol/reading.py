@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -63,8 +63,8 @@ def read_request(
     read = _read_json if length > _LONG_HEAD else _read_short_json
     json = bytes(content[:length])
     head, wishes = read(json, facts_of(spec), settings.json_depth, settings.json_values)
-    fields = head.with_data(content[length:])
-    return _request(spec, fields, wishes, settings, version)
+    inputs = _inputs(spec, head.with_data(content[length:]), settings)
+    return InferRequest(spec.name, version, head.fields.id, inputs, *wishes, fits=spec)
 
 
 def infer_request(
@@ -81,7 +81,9 @@ def infer_request(
     Raises:
         Refusal: 400, the request does not fit the model.
     """
-    return _request(spec, fields, _wishes(facts_of(spec), fields), settings, version)
+    wishes = _wishes(facts_of(spec), fields)
+    inputs = _inputs(spec, fields.inputs, settings)
+    return InferRequest(spec.name, version, fields.id, inputs, *wishes, fits=spec)
 
 
 class _Wishes(NamedTuple):
@@ -92,22 +94,13 @@ class _Wishes(NamedTuple):
 
 
 def _wishes(facts: Facts, fields: RequestFields) -> _Wishes:
+    """Find out what a client wants, of a request that names the model's inputs."""
     parameters.check_known(fields.parameters)
+    _check_names(facts.inputs, [given.name for given in fields.inputs])
     return _Wishes(
         parameters.outputs_wanted(facts, fields.outputs, fields.parameters),
         parameters.timeout(fields.parameters),
     )
-
-
-def _request(
-    spec: ModelSpec,
-    fields: RequestFields,
-    wishes: _Wishes,
-    settings: Settings,
-    version: str | None,
-) -> InferRequest:
-    inputs = _inputs(spec, fields.inputs, settings)
-    return InferRequest(spec.name, version, fields.id, inputs, *wishes, fits=spec)
 
 
 def _read_json(head: bytes, facts: Facts, depth: int, most: int) -> tuple[Head, _Wishes]:
@@ -135,14 +128,13 @@ def _json_length(header: str | None, total: int) -> int:
 
 
 def _inputs(
-    spec: ModelSpec, given: tuple[InputFields, ...], settings: Settings
+    spec: ModelSpec, given: Sequence[InputFields], settings: Settings
 ) -> dict[str, NDArray[Any]]:
     by_name = {fields.name: fields for fields in given}
-    _check_names([tensor.name for tensor in spec.inputs], [fields.name for fields in given])
-    inputs = {
-        tensor.name: read_tensor(tensor, by_name[tensor.name], spec, settings.allow_nonfinite)
-        for tensor in spec.inputs
-    }
+    inputs = {}
+    for tensor in spec.inputs:
+        fields = by_name[tensor.name]
+        inputs[tensor.name] = read_tensor(tensor, fields, spec, settings.allow_nonfinite)
     if spec.max_batch and len(inputs) > 1:
         _check_batches(spec, inputs)
     return inputs
@@ -158,8 +150,8 @@ def _has_batch(shape: tuple[int, ...]) -> bool:
     return len(shape) > 0 and shape[0] < 0
 
 
-def _check_names(wanted: list[str], given: list[str]) -> None:
-    if given == wanted or sorted(given) == sorted(wanted):
+def _check_names(wanted: Sequence[str], given: Sequence[str]) -> None:
+    if sorted(given) == sorted(wanted):
         return
     unknown = set(given) - set(wanted)
     if unknown:

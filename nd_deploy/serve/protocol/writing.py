@@ -28,14 +28,26 @@ def write_response(
     Raises:
         Refusal: 400, it wants too many classes; 422, an output has no form in JSON.
     """
-    given = answers(response, request)
     document: dict[str, object] = {} if response.id is None else {"id": response.id}
     document["model_name"] = response.spec.name
     document["model_version"] = response.spec.version
-    data = [answer.data() if answer.binary else None for answer in given]
-    document["outputs"] = [_fields(answer, part) for answer, part in zip(given, data, strict=True)]
+    outputs: list[dict[str, object]] = []
+    parts: list[bytes | memoryview] = []
+    for answer in answers(response, request):
+        described: dict[str, object] = {
+            "name": answer.name,
+            "datatype": answer.datatype,
+            "shape": answer.values.shape,
+        }
+        if answer.binary:
+            data = answer.data()
+            parts.append(data)
+            described["parameters"] = {"binary_data_size": len(data)}
+        else:
+            described["data"] = _numbers(answer)
+        outputs.append(described)
+    document["outputs"] = outputs
     head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    parts = [part for part in data if part is not None]
     if not parts:
         return {"content-type": "application/json"}, [head]
     headers = {
@@ -43,17 +55,6 @@ def write_response(
         "inference-header-content-length": str(len(head)),
     }
     return headers, [head, *parts]
-
-
-def _fields(answer: Answer, data: bytes | memoryview | None) -> dict[str, object]:
-    described: dict[str, object] = {
-        "name": answer.name,
-        "datatype": answer.datatype,
-        "shape": list(answer.values.shape),
-    }
-    if data is not None:
-        return described | {"parameters": {"binary_data_size": len(data)}}
-    return described | {"data": _numbers(answer)}
 
 
 def _numbers(answer: Answer) -> object:
