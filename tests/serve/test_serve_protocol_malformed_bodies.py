@@ -43,6 +43,12 @@ BODIES = {
         "nested deeper",
     ),
     "doubled member": (VALID.replace(b'"name"', b'"name": "x", "name"'), "twice"),
+    "doubled member beside colons in text": (
+        VALID.replace(b'"inputs"', b'"id": "a:b:c", "inputs"').replace(
+            b'"shape"', b'"shape": [1], "shape"'
+        ),
+        "twice",
+    ),
     "doubled parameter": (
         VALID[:-1] + b', "parameters": {"timeout": 1, "timeout": 2}}',
         "twice",

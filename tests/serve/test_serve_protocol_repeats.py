@@ -5,12 +5,16 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from protocol_bodies import IMAGES, check_refusal, image_binary, image_fields, model, refusal
 
 from nd_deploy.serve.exchange import OutputWanted
+from nd_deploy.serve.protocol.json_scan import is_within, measure
 from nd_deploy.serve.protocol.reading import read_request
 from nd_deploy.serve.settings import Settings
 
+PROFILE = settings(max_examples=200, deadline=None, derandomize=True)
 DEFAULTS = Settings()
 IMAGE = np.zeros((1, 3, 4, 4), np.float32)
 
@@ -63,6 +67,24 @@ def test_equal_json_is_read_within_each_servers_limits():
     check_refusal(refusal(IMAGES, body, headers, Settings(json_values=3)), 413, "at most 3 are")
 
 
+def test_text_may_hold_what_json_is_made_of():
+    name = '":,[{}]\\"'
+    body, headers = image_binary()
+    length = int(headers["inference-header-content-length"])
+    head = json.dumps({"id": name, **json.loads(body[:length])}).encode()
+    headers = {"inference-header-content-length": str(len(head))}
+    assert read_request(IMAGES, head + body[length:], headers, DEFAULTS).id == name
+
+
+@PROFILE
+@given(st.text('[{}],:"\\a1 ', max_size=60), st.integers(0, 8), st.integers(0, 60))
+def test_what_is_called_short_holds_no_more_than_is_counted(text, depth, values):
+    extent = measure(text.encode())
+    if is_within(text.encode(), depth, values):
+        assert not extent.deeper_than(depth)
+        assert extent.values <= values
+
+
 def test_equal_json_that_was_refused_is_refused_again():
     body, headers = image_binary(parameters={"binary_data_size": -1})
     for _ in range(2):
@@ -76,9 +98,9 @@ def test_json_without_number_takes_no_memory_without_end(filler):
             read_request(IMAGES, *numbered(f"{number}{filler}"), DEFAULTS)
 
     tracemalloc.start()
-    read(range(1500))
+    read(range(200))
     before = tracemalloc.get_traced_memory()[0]
-    read(range(1500, 4500))
+    read(range(200, 3000))
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 100_000

@@ -17,7 +17,7 @@ from serve_bench.figures import Compared, Contestant, Footprint, Turn, percentil
 from serve_bench.measure import BARE
 from serve_bench.models import RESNET, TOY
 from serve_bench.processes import Pins, Server
-from serve_bench.requests_on_wire import BINARY, GRPC, JSON, request_of
+from serve_bench.requests_on_wire import BINARY, GRPC, JSON, NUMBERED, request_of
 from serve_bench.results import JOINING, SINGLE, Results
 from serve_bench.table import page
 
@@ -136,6 +136,18 @@ def test_the_client_counts_every_answer(stub_server):
     assert len(taken) == len(stub_server.asked) >= 4
     assert all(body == body_of(request)[1] for body in stub_server.asked)
     assert 0 < min(taken) <= max(taken) < 5
+
+
+def test_a_numbered_request_has_another_id_each_time(stub_server):
+    request = request_of(NUMBERED, "toy", "x", X)
+    taken = ask_http(stub_server.server_port, 4, 0.05, request)
+    length = int(body_of(request)[0]["Inference-Header-Content-Length"])
+    documents = [json.loads(body[:length]) for body in stub_server.asked]
+    assert len({document.pop("id") for document in documents}) == len(taken) >= 4
+    plain, headers = body_of(request_of(BINARY, "toy", "x", X))[::-1]
+    same = json.loads(plain[: int(headers["Inference-Header-Content-Length"])])
+    assert all(document == same for document in documents)
+    assert {body[length:] for body in stub_server.asked} == {X.tobytes()}
 
 
 def test_the_client_takes_no_error_for_an_answer(stub_server):

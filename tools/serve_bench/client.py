@@ -2,13 +2,15 @@
 
     python tools/serve_bench/client.py http|grpc PORT CONCURRENCY SECONDS FILE
 
-FILE holds the request: all of it for HTTP, the message for gRPC. A process of its own, so that what
+FILE holds the request: all of it for HTTP, the message for gRPC. Where it has the id below, each
+that is sent has another of the same length. A process of its own, so that what
 it takes is not the server's, and lean, so that it is never what is waited for: HTTP is spoken on
 bare sockets.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import select
@@ -17,7 +19,9 @@ import sys
 import time
 from pathlib import Path
 
+ID = b"id 000000000"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_NUMBERS = itertools.count()
 _END = b"\r\n\r\n"
 _GRPC_METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -27,21 +31,24 @@ class Connection:
 
     Args:
         port: of the server.
-        request: to be sent each time.
+        request: to be sent each time; see ID.
     """
 
     def __init__(self, port: int, request: bytes) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._request = request
+        self._before, self._has_id, self._after = request.partition(ID)
         self._got = b""
         self._sent = 0.0
 
     def ask(self) -> None:
         """Send the request."""
+        request = self._before
+        if self._has_id:
+            request += b"id %09d" % next(_NUMBERS) + self._after
         self._got = b""
         self._sent = time.perf_counter()
-        self.socket.sendall(self._request)
+        self.socket.sendall(request)
 
     def read(self) -> float | None:
         """Take what has come.

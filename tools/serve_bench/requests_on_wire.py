@@ -7,11 +7,15 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-BINARY, JSON, GRPC = "REST binary", "REST JSON", "gRPC"
-FORMS = (BINARY, JSON, GRPC)
+from serve_bench.client import ID
+
+BINARY, NUMBERED, JSON, GRPC = "REST binary", "REST binary, an id in each", "REST JSON", "gRPC"
+FORMS = (BINARY, NUMBERED, JSON, GRPC)
 
 
-def rest_request(model: str, name: str, x: NDArray[np.float32], *, binary: bool) -> bytes:
+def rest_request(
+    model: str, name: str, x: NDArray[np.float32], *, binary: bool, ids: bool = False
+) -> bytes:
     """A whole request of HTTP/1.1, over a connection that stays open.
 
     Args:
@@ -19,6 +23,7 @@ def rest_request(model: str, name: str, x: NDArray[np.float32], *, binary: bool)
         name: of its input.
         x: the input, (N, ...) float32.
         binary: whether tensors go as bytes, in both directions, or as JSON.
+        ids: whether it is to have another id whenever it is sent.
     """
     tensor: dict[str, object] = {"name": name, "shape": list(x.shape), "datatype": "FP32"}
     headers = {"Content-Type": "application/json"}
@@ -30,6 +35,8 @@ def rest_request(model: str, name: str, x: NDArray[np.float32], *, binary: bool)
     else:
         tensor["data"] = x.reshape(-1).tolist()
         document = {"inputs": [tensor]}
+    if ids:
+        document = {"id": ID.decode(), **document}
     head = json.dumps(document, separators=(",", ":")).encode()
     if binary:
         headers = {
@@ -60,4 +67,4 @@ def request_of(form: str, model: str, name: str, x: NDArray[np.float32]) -> byte
     """A request in one of FORMS, as `serve_bench.client` sends it."""
     if form == GRPC:
         return grpc_request(model, name, x)
-    return rest_request(model, name, x, binary=form == BINARY)
+    return rest_request(model, name, x, binary=form != JSON, ids=form == NUMBERED)

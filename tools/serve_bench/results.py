@@ -9,7 +9,7 @@ from typing import Any
 
 from serve_bench.figures import Contestant, Footprint, Goal, Row
 from serve_bench.models import RESNET, TOY
-from serve_bench.requests_on_wire import BINARY
+from serve_bench.requests_on_wire import BINARY, NUMBERED
 
 JOINING, SINGLE = "nd-deploy serve", "nd-deploy serve --max-batch 1"
 """The server as it comes, and one that joins no requests."""
@@ -60,9 +60,11 @@ def _goals(
     if many is not None:
         what = "ResNet-18, concurrency 32: CPU of a request over bare ONNX Runtime, batch 1"
         yield Goal(what, 1.0, many.ratio, "")
-    toy = by_contestant.get(Contestant(TOY, JOINING, BINARY, 1))
-    if toy is not None:
-        yield Goal("toy model: CPU of a binary request, concurrency 1", 0.4, toy.cpu_ms, "ms")
+    toys = [by_contestant.get(Contestant(TOY, JOINING, form, 1)) for form in (BINARY, NUMBERED)]
+    # The server remembers JSON that has come before, which an id in each request makes vain.
+    costs = [toy.cpu_ms for toy in toys if toy is not None]
+    if costs:
+        yield Goal("toy model: CPU of a binary request, concurrency 1", 0.4, max(costs), "ms")
     above = [each.rss - each.bare_rss for each in footprints if each.server == JOINING]
     if above:
         yield Goal("resident memory above the session's, after the load", 120, max(above), "MB")

@@ -10,13 +10,15 @@ from nd_deploy.serve.protocol import fields
 from nd_deploy.serve.protocol.errors import bad_request, shown
 from nd_deploy.serve.protocol.facts import Facts
 from nd_deploy.serve.protocol.fields import InputFields, OutputFields, Parameters, RequestFields
-from nd_deploy.serve.protocol.json_scan import Extent, measure
+from nd_deploy.serve.protocol.json_scan import Extent, is_within, measure
 from nd_deploy.serve.refusal import TOO_LARGE, Refusal
 
 # Triton's own examples and KServe's client name the model here too; the address decides.
 _REQUEST = frozenset({"id", "inputs", "outputs", "parameters", "model_name", "model_version"})
 _INPUT = frozenset({"name", "shape", "datatype", "data", "parameters"})
 _OUTPUT = frozenset({"name", "parameters"})
+# Bytes.
+_SHORT = 2048
 _BINARY_SIZE = "binary_data_size"
 _OF_INPUTS = frozenset({_BINARY_SIZE})
 
@@ -78,8 +80,9 @@ def read_head(head: bytes, facts: Facts, depth: int, most: int) -> Head:
         Refusal: 400, it is no request, or holds more than any to the model; 413, it has more
             values than the server reads.
     """
-    extent = measure(head)
-    _check_extent(extent, facts, depth, most)
+    # What is short holds no more than the largest request, whose names alone are allowed more.
+    if not is_within(head, depth, min(most, _SHORT)):
+        _check_extent(measure(head), facts, depth, most)
     request = fields.members(_load(head), "the request", _REQUEST)
     inputs = _objects(request.get("inputs"), "the request's inputs", _INPUT)
     outputs = _objects(request.get("outputs"), "the request's outputs", _OUTPUT)
@@ -89,7 +92,7 @@ def read_head(head: bytes, facts: Facts, depth: int, most: int) -> Head:
         outputs=tuple(map(_output, outputs)),
         parameters=fields.parameters(request.get("parameters"), "the request's parameters"),
     )
-    _check_doubles((request, *inputs, *outputs), extent.members)
+    _check_doubles((request, *inputs, *outputs), head)
     return Head(read, tuple(map(_size, inputs)))
 
 
@@ -128,12 +131,13 @@ def _objects(value: object, where: str, known: frozenset[str]) -> list[dict[str,
     return [fields.members(item, f"one of {where}", known) for item in value]
 
 
-def _check_doubles(objects: tuple[dict[str, Any], ...], found: int) -> None:
+def _check_doubles(objects: tuple[dict[str, Any], ...], head: bytes) -> None:
     """Refuse doubled members, of which a parser keeps one that the client may not mean."""
     kept = 0
     for item in objects:
         kept += len(item) + len(item.get("parameters") or ())
-    if kept != found:
+    # There may be colons in strings, too.
+    if kept != head.count(b":") and kept != measure(head).members:
         raise bad_request("a member of the request's JSON is given twice, or where none belongs")
 
 

@@ -19,6 +19,7 @@ _KNOWN = frozenset({"timeout", "priority", "binary_data_output"})
 # piece is the final one.
 _FINAL = "triton_enable_empty_final_response"
 _SEQUENCE = frozenset({"sequence_id", "sequence_start", "sequence_end"})
+_CHECKED_WHERE_USED = frozenset({"timeout", "binary_data_output"})
 _TAKEN = _KNOWN | _SEQUENCE | {_FINAL}
 _OF_OUTPUTS = frozenset({"binary_data", "classification"})
 _NO_CLASSES = frozenset({"BOOL", BYTES})
@@ -34,6 +35,8 @@ def check_known(parameters: Parameters) -> None:
     Raises:
         Refusal: 400, a parameter is unknown, or the request belongs to a sequence.
     """
+    if parameters.keys() <= _CHECKED_WHERE_USED:
+        return
     if not parameters.keys() <= _TAKEN:
         unknown = min(parameters.keys() - _TAKEN)
         raise bad_request(

@@ -25,7 +25,7 @@ JSON_LENGTH = "inference-header-content-length"
 # Longer ones say more bytes than there are.
 _MOST_DIGITS = 18
 # How many requests' JSON is remembered, and up to which bytes.
-_HEADS_KEPT = 256
+_HEADS_KEPT = 32
 _LONG_HEAD = 1024
 
 
