@@ -9,7 +9,8 @@ that has only the session; and how long the demo takes from its start to being r
 
 A server of another kind that speaks the same protocol takes part with --beside: its process, its
 port of REST, and that of gRPC if it has one. It serves the bundles' models.onnx under the names
-toy and resnet18, and its processes should be on the processor that is printed first.
+toy and resnet18, and its processes should be on the processor that is printed first. One that does
+not take every form of request is measured with --form.
 
 exit code: 0 every figure that has to be reached is; 1 one is missed.
 """
@@ -78,6 +79,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--openings", type=int, help="how often all processes are started")
     parser.add_argument("--rounds", type=int, help="turns in an opening")
     parser.add_argument("--seconds", type=float, help="of a turn")
+    parser.add_argument(
+        "--form", dest="forms", action="append", choices=FORMS, help="of requests; all without"
+    )
     parser.add_argument("--beside", action="append", type=beside, default=[], help="see above")
     parser.add_argument("--out", type=Path, default=Path("out/serve"), help="where results are")
     asked = parser.parse_args(arguments)
@@ -89,6 +93,8 @@ def plan_of(asked: argparse.Namespace) -> Plan:
     """What to measure of each model."""
     given = {name: getattr(asked, name) for name in ("openings", "rounds", "seconds")}
     plan = replace(QUICK if asked.quick else FULL, beside=tuple(asked.beside))
+    if asked.forms:
+        plan = replace(plan, forms=tuple(asked.forms))
     return replace(plan, **{name: value for name, value in given.items() if value})
 
 

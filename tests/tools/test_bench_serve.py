@@ -247,6 +247,12 @@ def test_another_server_takes_part_by_its_process_and_ports():
     plan = bench_serve.plan_of(asked)
     assert plan.beside == (("Triton", Server(42, 8000, 8001)), ("other", Server(7, 90, None)))
     assert asked.models == [TOY, RESNET]
+    assert plan.forms == (BINARY, NUMBERED, JSON, GRPC)
+
+
+def test_a_server_that_takes_no_binary_requests_is_asked_in_other_forms():
+    asked = bench_serve.parse(["--beside", "MLServer=7:90", "--form", JSON, "--form", GRPC])
+    assert bench_serve.plan_of(asked).forms == (JSON, GRPC)
 
 
 @pytest.mark.parametrize("wrong", ["Triton", "Triton=1", "=1:2", "Triton=1:two", "T=1:2:3:4"])
