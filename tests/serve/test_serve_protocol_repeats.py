@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from protocol_bodies import IMAGES, check_refusal, image_binary, image_fields, model, refusal
 
 from nd_deploy.serve.exchange import OutputWanted
+from nd_deploy.serve.protocol import heads
+from nd_deploy.serve.protocol.facts import facts_of
+from nd_deploy.serve.protocol.heads import read_json
 from nd_deploy.serve.protocol.json_scan import is_within, measure
 from nd_deploy.serve.protocol.reading import read_request
+from nd_deploy.serve.refusal import Refusal
 from nd_deploy.serve.settings import Settings
 
 PROFILE = settings(max_examples=200, deadline=None, derandomize=True)
@@ -65,6 +69,40 @@ def test_equal_json_is_read_within_each_servers_limits():
     read_request(IMAGES, body, headers, DEFAULTS)
     check_refusal(refusal(IMAGES, body, headers, Settings(json_depth=2)), 400, "deeper than 2")
     check_refusal(refusal(IMAGES, body, headers, Settings(json_values=3)), 413, "at most 3 are")
+
+
+REST = b'"inputs":[{"name":"input","datatype":"FP32","shape":[1],"data":[1]}]}'
+IDS = st.one_of(
+    st.sampled_from(
+        ["", "a", "7f-3.b:/+=@_", "x" * 128, "x" * 129, "é", 'q"', "\\", "a b", "\u0661"]
+    ),
+    st.text(max_size=6),
+    st.integers(),
+    st.none(),
+)
+
+
+def outcome(read, text):
+    """What was read, or how it was refused."""
+    try:
+        asked = read(text, facts_of(IMAGES), 32, 1_000_000)
+        return asked.id, asked.head.fields.inputs, asked.head.sizes, asked.wishes
+    except Refusal as refusal:
+        return refusal.status, refusal.message
+
+
+@PROFILE
+@given(
+    ids=st.lists(IDS, max_size=2),
+    escapes=st.booleans(),
+    colon=st.sampled_from([":", ": ", ":  ", " :"]),
+    comma=st.sampled_from([",", ", ", ",\n", ",,", " ,", ""]),
+    rest=st.sampled_from([REST, b"}", REST[:-1], REST.replace(b"input", b"other"), REST + b" "]),
+)
+def test_json_with_an_id_is_read_as_if_nothing_were_remembered(ids, escapes, colon, comma, rest):
+    members = [f'"id"{colon}{json.dumps(each, ensure_ascii=escapes)}{comma}' for each in ids]
+    text = b"{" + "".join(members).encode("utf-8", "surrogatepass") + rest
+    assert outcome(read_json, text) == outcome(heads._read, text)
 
 
 def test_text_may_hold_what_json_is_made_of():
