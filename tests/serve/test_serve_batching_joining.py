@@ -1,12 +1,13 @@
 """Which requests run together, and what each gets of the outputs."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from batching_stand_ins import Bench, StandIn, is_answer, play, request, spec
+from batching_stand_ins import Bench, FreeStandIn, StandIn, is_answer, play, request, spec
 
-from nd_deploy.serve.exchange import OutputWanted
+from nd_deploy.serve.exchange import OutputWanted, TensorSpec
 from nd_deploy.serve.settings import Settings
 
 
@@ -239,3 +240,17 @@ class TestDelay:
             bench.queue.close()
 
         play(scenario)
+
+
+def test_a_request_has_the_rows_of_its_first_input_whatever_the_others_are():
+    async def scenario():
+        first = spec(batching=False)
+        scalar = TensorSpec("t", "FP32", ())
+        bench = Bench(FreeStandIn(replace(first, inputs=(*first.inputs, scalar))))
+        asked = request(1, 2, 3)
+        asked.inputs["t"] = np.array(5, np.float32)
+        assert is_answer(await bench.queue.submit(asked), 1, 2, 3)
+        assert bench.notes.executions[0].rows == 3
+        bench.queue.close()
+
+    play(scenario)

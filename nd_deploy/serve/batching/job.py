@@ -52,18 +52,13 @@ def new_job(request: InferRequest, spec: ModelSpec, now: float, deadline: float)
         now: the clock's time.
         deadline: seconds that a request may take; its own timeout may only lower it.
     """
-    rows, size, shapes = 1, 0, []
-    for tensor in spec.inputs:
-        array = request.inputs[tensor.name]
-        rows = len(array) if spec.max_batch else 1
-        size += array.nbytes
-        shapes.append(array.shape[1:])
+    inputs = [request.inputs[tensor.name] for tensor in spec.inputs]
     allowed = deadline if request.timeout is None else min(deadline, request.timeout)
     return Job(
         request=request,
-        rows=rows,
-        size=size,
-        shapes=tuple(shapes),
+        rows=len(inputs[0]) if spec.max_batch else 1,
+        size=sum([array.nbytes for array in inputs]),
+        shapes=tuple([array.shape[1:] for array in inputs]),
         queued=now,
         deadline=now + allowed,
         answer=asyncio.get_running_loop().create_future(),
