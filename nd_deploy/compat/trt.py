@@ -115,11 +115,6 @@ def load(asked: str | None = None) -> TensorRT:
     return module
 
 
-def is_rtx(trt: TensorRT) -> bool:
-    """Whether the module is that of TensorRT-RTX."""
-    return bool(trt.__name__ == RTX)
-
-
 @contextlib.contextmanager
 def linkable(name: str) -> Iterator[dict[str, str]]:
     """What a process that works with plugins of the library `name` needs in its environment.
