@@ -52,11 +52,10 @@ def check_feeds(ports: Iterable[Port], feeds: Mapping[str, np.ndarray]) -> None:
                 f"the model has no input '{name}'",
                 f"rename or drop it; expected: {_listed(expected)}",
             )
-        _check_array(expected[name], array)
-        _check_names(expected[name], array, sizes)
+        _check_array(expected[name], array, sizes)
 
 
-def _check_array(port: Port, array: np.ndarray) -> None:
+def _check_array(port: Port, array: np.ndarray, sizes: dict[str, tuple[str, int]]) -> None:
     # The kind of byte order is part of a dtype but not of its name.
     if port.dtype is not None and (_name(array.dtype) != port.dtype or not array.dtype.isnative):
         raise InputError(
@@ -65,33 +64,27 @@ def _check_array(port: Port, array: np.ndarray) -> None:
         )
     if port.shape is None:
         return
-    if not _fits(port.shape, array.shape):
-        raise InputError(
-            f"input '{port.name}' has shape {_show(array.shape)}, "
-            f"but the model takes {_show(port.shape)}",
-            "reshape the array, or convert the model for this shape",
-        )
-
-
-def _fits(declared: tuple[int | str | None, ...], given: tuple[int, ...]) -> bool:
-    if len(declared) != len(given):
-        return False
-    for size, own in zip(declared, given, strict=True):
-        if size != own and isinstance(size, int):
-            return False
-    return True
-
-
-def _check_names(port: Port, array: np.ndarray, sizes: dict[str, tuple[str, int]]) -> None:
-    for size, given in zip(port.shape or (), array.shape, strict=False):
-        if not isinstance(size, str):
+    if array.ndim != len(port.shape):
+        raise _misshapen(port, array)
+    for size, given in zip(port.shape, array.shape, strict=True):
+        if size == given or size is None:
             continue
+        if not isinstance(size, str):
+            raise _misshapen(port, array)
         first, known = sizes.setdefault(size, (port.name, given))
         if given != known:
             raise InputError(
                 f"input '{port.name}' has {size} = {given}, but '{first}' has {size} = {known}",
                 f"give arrays of one {size}",
             )
+
+
+def _misshapen(port: Port, array: np.ndarray) -> InputError:
+    return InputError(
+        f"input '{port.name}' has shape {_show(array.shape)}, "
+        f"but the model takes {_show(port.shape or ())}",
+        "reshape the array, or convert the model for this shape",
+    )
 
 
 @functools.lru_cache

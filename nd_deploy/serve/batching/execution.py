@@ -97,6 +97,8 @@ class Executor:
             return None
 
     def _run(self, jobs: Sequence[Job], instance: int) -> Finished:
+        if len(jobs) == 1:
+            return self._run_alone(jobs[0], instance)
         now, spec = self._clock.now, self._model.spec
         begun = now()
         inputs = join([job.request.inputs for job in jobs])
@@ -110,15 +112,22 @@ class Executor:
         times = (joined - begun, ran - joined, now() - ran)
         return Finished(jobs, answers, Execution(sum(rows), waits, *times))
 
+    def _run_alone(self, job: Job, instance: int) -> Finished:
+        now = self._clock.now
+        begun = now()
+        outputs = self._model.run(job.request.inputs, instance)
+        ran = now()
+        answer = _response(self._model.spec, job.request, outputs)
+        run = Execution(job.rows, (begun - job.queued,), 0.0, ran - begun, now() - ran)
+        return Finished([job], [answer], run)
+
 
 def join(requests: Sequence[Arrays]) -> Arrays:
-    """The inputs of several requests as one batch; those of one as they are.
+    """The inputs of several requests as one batch.
 
     Args:
         requests: the inputs of each, (N, ...) with an N of its own.
     """
-    if len(requests) == 1:
-        return requests[0]
     import numpy as np
 
     return {name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]}
@@ -132,13 +141,11 @@ def split(outputs: Arrays, rows: Sequence[int]) -> Sequence[Arrays]:
 
     Args:
         outputs: of the batch.
-        rows: of each request; what there is of outputs belongs to a single one.
+        rows: of each request.
 
     Raises:
         BackendError: an output has not a row for each of the batch.
     """
-    if len(rows) == 1:
-        return [outputs]
     total = sum(rows)
     for name, array in outputs.items():
         if array.shape[:1] != (total,):

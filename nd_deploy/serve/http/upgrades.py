@@ -29,20 +29,16 @@ class PlainProtocol(HttpToolsProtocol):
             httptools.HttpParserError: it is no HTTP.
             Exception: whatever `on_head` or `on_piece` raises.
         """
-        try:
-            self._feed(data)
-        except httptools.HttpParserError:
-            if self._raised is None:
-                raise
-            raise self._raised from None
-
-    def _feed(self, data: bytes) -> None:
         while True:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 data = data[upgrade.args[0] :]
                 self._parse_on()
+            except httptools.HttpParserError:
+                if self._raised is None:
+                    raise
+                raise self._raised from None
             else:
                 return
 

@@ -116,13 +116,12 @@ class Tally:
         batch = self.batches.get(execution.rows)
         if batch is None:
             batch = self.batches[execution.rows] = Batch()
-        for seconds, of_requests, of_batches in (
-            (execution.joining, self.joining, batch.joining),
-            (execution.running, self.running, batch.running),
-            (execution.splitting, self.splitting, batch.splitting),
-        ):
-            of_requests.add(seconds * requests, requests)
-            of_batches.add(seconds)
+        self.joining.add(execution.joining * requests, requests)
+        self.running.add(execution.running * requests, requests)
+        self.splitting.add(execution.splitting * requests, requests)
+        batch.joining.add(execution.joining)
+        batch.running.add(execution.running)
+        batch.splitting.add(execution.splitting)
         self.rows += execution.rows
         self.executions += 1
         self.sizes.add(execution.rows)
