@@ -15,7 +15,7 @@ from nd_deploy.serve.batching.job import Job
 
 _Key: TypeAlias = tuple[int, tuple[tuple[int, ...], ...]]
 
-# Seconds. What a handover costs was 0.12 to 0.18 ms (docs/serving.md).
+# Seconds. What a handover costs is 0.1 to 0.2 ms (docs/serving.md, "What it costs").
 LIMIT = 2e-4
 # Seconds. A worker's run looks longer than it is, by its waiting for the interpreter's lock and for
 # the caches. If it took less than this, a run in the loop's thread tells how long it is.
