@@ -8,7 +8,7 @@ request and concurrency, with requests joined to batches and without; memory abo
 that has only the session; and how long the demo takes from its start to being ready.
 
 A server of another kind that speaks the same protocol takes part with --beside: its process, its
-port of REST, and that of gRPC if it has one. It serves the bundles' models.onnx under the names
+port of REST, and that of gRPC if it has one. It serves the bundles' model.onnx under the names
 toy and resnet18, and its processes should be on the processor that is printed first. One that does
 not take every form of request is measured with --form.
 
@@ -86,15 +86,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("out/serve"), help="where results are")
     asked = parser.parse_args(arguments)
     asked.models = asked.models or [TOY, RESNET]
+    asked.forms = tuple(asked.forms or ())
     return asked
 
 
 def plan_of(asked: argparse.Namespace) -> Plan:
     """What to measure of each model."""
-    given = {name: getattr(asked, name) for name in ("openings", "rounds", "seconds")}
+    given = {name: getattr(asked, name) for name in ("openings", "rounds", "seconds", "forms")}
     plan = replace(QUICK if asked.quick else FULL, beside=tuple(asked.beside))
-    if asked.forms:
-        plan = replace(plan, forms=tuple(asked.forms))
     return replace(plan, **{name: value for name, value in given.items() if value})
 
 

@@ -61,7 +61,7 @@ def _goals(
         what = "ResNet-18, concurrency 32: CPU of a request over bare ONNX Runtime, batch 1"
         yield Goal(what, 1.0, many.ratio, "")
     toys = [by_contestant.get(Contestant(TOY, JOINING, form, 1)) for form in (BINARY, NUMBERED)]
-    # The server remembers JSON that has come before, which an id in each request makes vain.
+    # The server knows JSON again that has come before: it has to be as cheap with other ids.
     costs = [toy.cpu_ms for toy in toys if toy is not None]
     if costs:
         yield Goal("toy model: CPU of a binary request, concurrency 1", 0.4, max(costs), "ms")

@@ -72,7 +72,7 @@ class BatchingQueue:
         self._drained = asyncio.Event()
         self._executor = Executor(model, self._clock, on_failure)
         # On a GPU a thread of its own may be needed, and a delay is there to join requests.
-        self._runs_here = spec.providers == (CPU,) and not self._delay
+        self._may_run_here = spec.providers == (CPU,) and not self._delay
         self._short_runs = ShortRuns()
         start_workers(spec.name, model.instances, self._handover, self._executor, self._deliver)
 
@@ -131,7 +131,7 @@ class BatchingQueue:
         refusal = self._handover.refusal(job)
         if refusal is not None:
             return refusal
-        if self._runs_here and self._short_runs.expect(job) and self._handover.is_idle:
+        if self._may_run_here and self._short_runs.expect(job) and self._handover.is_idle:
             return self._run_here(job)
         return await self._handed_over(job)
 

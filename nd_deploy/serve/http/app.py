@@ -8,25 +8,22 @@ does without the objects.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from starlette.routing import Router
+from starlette.routing import Route, Router
 
 from nd_deploy.serve.exchange import Service
 from nd_deploy.serve.http.frame import Frame
 from nd_deploy.serve.http.handlers import Extras
-from nd_deploy.serve.http.inference import Inference
 from nd_deploy.serve.http.observation import Observe, unobserved
-from nd_deploy.serve.http.routes import make_routes
+from nd_deploy.serve.http.routes import inference_routes, make_routes
 from nd_deploy.serve.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _NO_EXTRAS = Extras()
-# The two paths of inference, with what Starlette takes for a parameter of a path.
-_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 
 
 def make_app(
@@ -46,24 +43,31 @@ def make_app(
         extras: what is served besides the protocol.
         observe: told of every answer.
     """
-    router = Router(make_routes(service, settings, extras), redirect_slashes=False)
-    shortcut = _Shortcut(Inference(service, settings), router)
-    return Frame(shortcut, settings.token, extras.for_anyone, observe)
+    inference = inference_routes(service, settings)
+    others = make_routes(service, settings, extras)
+    router = Router([*inference, *others], redirect_slashes=False)
+    return Frame(_Shortcut(inference, router), settings.token, extras.for_anyone, observe)
 
 
 class _Shortcut:
-    """Takes what most requests are for past the router."""
+    """Takes what most requests are for past the router, which makes more of a path.
 
-    def __init__(self, inference: Inference, router: ASGIApp) -> None:
-        self._inference = inference
+    Args:
+        routes: of POST requests, which the router has as well.
+        router: for all others.
+    """
+
+    def __init__(self, routes: Sequence[Route], router: ASGIApp) -> None:
+        self._routes = routes
         self._router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = None
         # Behind a proxy such as Ray's the path has a part that only the router knows to leave out.
         if scope["type"] == "http" and scope["method"] == "POST" and not scope.get("root_path"):
-            asked = _INFER.fullmatch(scope["path"])
-        if asked is None:
-            await self._router(scope, receive, send)
-        else:
-            await self._inference.answer(asked[1], asked[2], scope, receive, send)
+            for route in self._routes:
+                found = route.path_regex.match(scope["path"])
+                if found is not None:
+                    scope["path_params"] = found.groupdict()
+                    await route.app(scope, receive, send)
+                    return
+        await self._router(scope, receive, send)

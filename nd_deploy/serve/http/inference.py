@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nd_deploy.serve.exchange import InferRequest, ModelSpec, Service
 from nd_deploy.serve.http.answers import send_parts
 from nd_deploy.serve.http.body import read_pieces
-from nd_deploy.serve.protocol.limits import body_limit
+from nd_deploy.serve.protocol.limits import LONG, body_limit
 from nd_deploy.serve.protocol.reading import JSON_LENGTH, read_request
 from nd_deploy.serve.protocol.writing import write_response
 from nd_deploy.serve.settings import Settings
@@ -17,8 +17,6 @@ from nd_deploy.serve.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-# Bytes of a request from which on reading it takes so long that others should not wait for it.
-_LONG = 2**20
 _LENGTH, _ENCODING, _ACCEPTED = "content-length", "content-encoding", "accept-encoding"
 _READ = frozenset(name.encode() for name in (_LENGTH, _ENCODING, _ACCEPTED, JSON_LENGTH))
 
@@ -46,22 +44,13 @@ class Inference:
             starlette.requests.ClientDisconnect: the client has gone.
         """
         path = scope["path_params"]
-        await self.answer(path["model"], path.get("version"), scope, receive, send)
-
-    async def answer(
-        self, model: str, version: str | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Answer a request whose path has been taken apart.
-
-        Raises:
-            Refusal, starlette.requests.ClientDisconnect: see `__call__`.
-        """
+        version = path.get("version")
         headers = {
             name.decode(): value.decode("latin-1")
             for name, value in scope["headers"]
             if name in _READ
         }
-        spec = self._service.spec(model, version)
+        spec = self._service.spec(path["model"], version)
         limit = body_limit(spec, self._settings)
         body = await read_pieces(receive, headers.get(_LENGTH), limit)
         asked = await self._read(spec, body, headers, version)
@@ -71,6 +60,6 @@ class Inference:
     async def _read(
         self, spec: ModelSpec, body: bytes, headers: Mapping[str, str], version: str | None
     ) -> InferRequest:
-        if len(body) < _LONG:
+        if len(body) < LONG:
             return read_request(spec, body, headers, self._settings, version)
         return await asyncio.to_thread(read_request, spec, body, headers, self._settings, version)

@@ -56,18 +56,17 @@ class Outlet(asyncio.Transport):
             return
         if cycle.response_complete or message.get("more_body", False):
             raise RuntimeError("an answer has to have one body")
-        self._send(_head(cycle, self._start), _body(cycle, message))
+        head = _head(cycle, self._start)
+        body = b"" if cycle.scope["method"] == "HEAD" else message.get("body", b"")
+        if len(body) <= _SMALL:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.close()
         cycle.on_response()
-
-    def _send(self, head: bytes, body: bytes) -> None:
-        if len(body) <= _SMALL:
-            self._transport.write(head + body)
-        else:
-            self._transport.writelines((head, body))
 
     def close(self) -> None:
         """Close as the connection wants it."""
@@ -82,8 +81,3 @@ def _head(cycle: RequestResponseCycle, start: Message) -> bytes:
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
         raise RuntimeError("a header of an answer has line breaks in it")
     return b"%b%b\r\n" % (STATUS_LINE[start["status"]], lines)
-
-
-def _body(cycle: RequestResponseCycle, message: Message) -> bytes:
-    body: bytes = b"" if cycle.scope["method"] == "HEAD" else message.get("body", b"")
-    return body

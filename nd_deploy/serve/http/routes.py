@@ -32,7 +32,7 @@ _SHORT = 2**16
 
 
 def make_routes(service: Service, settings: Settings, extras: Extras) -> list[Route]:
-    """All paths that there are.
+    """All paths that there are, but for those of `inference_routes`.
 
     Args:
         service: that answers.
@@ -40,14 +40,22 @@ def make_routes(service: Service, settings: Settings, extras: Extras) -> list[Ro
         extras: what else is served.
     """
     protocol = _Protocol(service, settings)
-    infer = Inference(service, settings)
     return [
-        # They are tried in order, and most requests are of these.
-        *(Route(f"{path}/infer", infer, methods=["POST"]) for path in _BOTH),
         *_of_models(protocol),
         *_of_server(protocol),
         *_of_extras(extras, settings),
     ]
+
+
+def inference_routes(service: Service, settings: Settings) -> list[Route]:
+    """The paths that run a model.
+
+    Args:
+        service: that answers.
+        settings: the limits.
+    """
+    infer = Inference(service, settings)
+    return [Route(f"{path}/infer", infer, methods=["POST"]) for path in _BOTH]
 
 
 def _of_models(protocol: _Protocol) -> list[Route]:

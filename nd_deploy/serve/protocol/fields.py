@@ -10,6 +10,7 @@ from nd_deploy.serve.protocol.errors import bad_request, shown
 
 # One comes back in the answer and in every line of the log.
 _LONGEST_ID = 1024
+_SHAPE = "the shape of input"
 
 Parameters = Mapping[str, Any]
 NO_PARAMETERS: Parameters = MappingProxyType({})
@@ -94,7 +95,7 @@ def text(value: object, what: str, of: str | None = None) -> str:
         Refusal: 400.
     """
     if not isinstance(value, str) or not value:
-        raise bad_request(f"{_where(what, of)} is {shown(value)}, which is no name")
+        raise bad_request(f"{where(what, of)} is {shown(value)}, which is no name")
     return value
 
 
@@ -124,13 +125,12 @@ def shape(value: object, of: str) -> tuple[int, ...]:
     Raises:
         Refusal: 400.
     """
-    where = "the shape of input"
     if not isinstance(value, list):
-        raise bad_request(f"{_where(where, of)} is {shown(value)}, which is no list of sizes")
+        raise bad_request(f"{where(_SHAPE, of)} is {shown(value)}, which is no list of sizes")
     for size in value:
         if type(size) is not int or size < 1:
             raise bad_request(
-                f"{_where(where, of)} holds {shown(size)}, which is no size of at least 1"
+                f"{where(_SHAPE, of)} holds {shown(size)}, which is no size of at least 1"
             )
     return tuple(value)
 
@@ -151,14 +151,15 @@ def parameters(value: object, what: str, of: str | None = None) -> Parameters:
     if value is None:
         return NO_PARAMETERS
     if not isinstance(value, dict):
-        raise bad_request(f"{_where(what, of)} are {shown(value)}, which is no JSON object")
+        raise bad_request(f"{where(what, of)} are {shown(value)}, which is no JSON object")
     for name, parameter in value.items():
         if not isinstance(parameter, (str, int, float)):
             raise bad_request(
-                f"{_where(what, of)} hold {shown(name)}: {shown(parameter)}, which is no value"
+                f"{where(what, of)} hold {shown(name)}: {shown(parameter)}, which is no value"
             )
     return value
 
 
-def _where(what: str, of: str | None) -> str:
+def where(what: str, of: str | None) -> str:
+    """What a message is about: something, or something of a client's name."""
     return what if of is None else f"{what} {shown(of)}"

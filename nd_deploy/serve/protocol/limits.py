@@ -6,6 +6,9 @@ from nd_deploy.serve.exchange import ModelSpec
 from nd_deploy.serve.protocol.facts import facts_of
 from nd_deploy.serve.settings import Settings
 
+LONG = 2**20
+"""Bytes of a request from which on reading it takes so long that others should not wait for it."""
+
 
 def body_limit(spec: ModelSpec, settings: Settings) -> int:
     """Bytes that a request's body may have, before and after decompression.

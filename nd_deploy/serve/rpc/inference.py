@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from nd_deploy.serve.exchange import InferRequest, ModelSpec, Service
+from nd_deploy.serve.protocol.limits import LONG
 from nd_deploy.serve.protocol.reading import infer_request
 from nd_deploy.serve.rpc.requests import request_fields
 from nd_deploy.serve.rpc.responses import response_message
@@ -15,9 +16,6 @@ from nd_deploy.serve.settings import Settings
 
 if TYPE_CHECKING:
     from nd_deploy.serve.rpc.entry import Context
-
-# Bytes from which on reading a request takes so long that others should not wait for it.
-_LONG = 2**20
 
 
 class Inference:
@@ -48,7 +46,7 @@ class Inference:
         def read() -> InferRequest:
             return infer_request(spec, request_fields(request), self._settings, version)
 
-        return read() if request.ByteSize() < _LONG else await asyncio.to_thread(read)
+        return read() if request.ByteSize() < LONG else await asyncio.to_thread(read)
 
 
 def _shorter(timeout: float | None, remaining: float | None) -> float | None:

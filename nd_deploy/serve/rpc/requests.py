@@ -42,41 +42,42 @@ def request_fields(request: Message) -> RequestFields:
 
 def _input(tensor: Message, data: bytes | None) -> InputFields:
     name = fields.text(tensor.name, "an input's name")
-    where = f"input {shown(name)}"
-    _check_carrier(tensor, where, data)
+    _check_carrier(tensor, name, data)
     datatype = fields.text(tensor.datatype, "the datatype of input", name)
     if tensor.HasField("contents"):
         data = raw_contents(name, datatype, tensor.contents)
     return InputFields(name, datatype, fields.shape(list(tensor.shape), name), data=data)
 
 
-def _check_carrier(tensor: Message, where: str, data: bytes | None) -> None:
-    parameters = _parameters(tensor.parameters, where)
+def _check_carrier(tensor: Message, name: str, data: bytes | None) -> None:
+    parameters = _parameters(tensor.parameters, "input", name)
     if any(key.startswith("shared_memory") for key in parameters):
-        raise bad_request(f"{where} is in shared memory, which is not served")
+        raise bad_request(f"input {shown(name)} is in shared memory, which is not served")
     unknown = parameters.keys() - {_SIZE}
     if unknown:
-        raise bad_request(f"{where} has an unknown parameter {shown(min(unknown))}")
+        raise bad_request(f"input {shown(name)} has an unknown parameter {shown(min(unknown))}")
     if data is not None and parameters.get(_SIZE, len(data)) != len(data):
         raise bad_request(
-            f"{where} has {len(data)} bytes, and {_SIZE} is {shown(parameters[_SIZE])}"
+            f"input {shown(name)} has {len(data)} bytes, and {_SIZE} is {shown(parameters[_SIZE])}"
         )
     if data is not None and tensor.HasField("contents"):
-        raise bad_request(f"{where} has typed contents, and raw_input_contents are there as well")
+        raise bad_request(
+            f"input {shown(name)} has typed contents, and raw_input_contents are there as well"
+        )
 
 
 def _output(tensor: Message) -> OutputFields:
     name = fields.text(tensor.name, "an output's name")
-    return OutputFields(name, _parameters(tensor.parameters, f"output {shown(name)}"))
+    return OutputFields(name, _parameters(tensor.parameters, "output", name))
 
 
-def _parameters(given: Mapping[str, Message], where: str) -> Parameters:
-    return {name: _value(given[name], name, where) for name in given}
+def _parameters(given: Mapping[str, Message], what: str, of: str | None = None) -> Parameters:
+    return {name: _value(given[name], name, what, of) for name in given}
 
 
-def _value(parameter: Message, name: str, where: str) -> bool | int | float | str:
+def _value(parameter: Message, name: str, what: str, of: str | None) -> bool | int | float | str:
     choice = parameter.WhichOneof("parameter_choice")
     if choice is None:
-        raise bad_request(f"parameter {shown(name)} of {where} has no value")
+        raise bad_request(f"parameter {shown(name)} of {fields.where(what, of)} has no value")
     value: bool | int | float | str = getattr(parameter, choice)
     return value
