@@ -7,9 +7,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from free_ports import free_ports
 from loading_clients import ENDING, NOBODY, NOT_READY, HttpClient, Load, NotAnswered
 from served_bundle import images, reference, scores, write
-from whole_server import PATIENCE, ServeProcess, ask, free_ports, starting, until
+from whole_server import PATIENCE, ServeProcess, ask, starting, until
 
 from nd_deploy.serve.models.loading import load_source
 

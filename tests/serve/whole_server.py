@@ -5,9 +5,7 @@ import http.client
 import json
 import os
 import queue
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,8 +22,6 @@ from nd_deploy.serve.settings import Settings
 # Long enough for a loaded machine; nothing waits for it where the server does what it has to.
 PATIENCE = 60.0
 _LOOK = 0.005
-# Linux gives clients ports from 32768 on.
-_UNASSIGNED = range(20_000, 32_000)
 
 
 @contextlib.contextmanager
@@ -152,24 +148,6 @@ class ServeProcess:
         for reader in self._readers:
             reader.join(PATIENCE)
         return code
-
-
-def free_ports(count):
-    """Ports of the loopback that nobody has now, and that the system gives to nobody by itself.
-
-    A client that tries one of those before anybody listens there may come to be connected to
-    itself, and hold the port.
-    """
-    with contextlib.ExitStack() as stack:
-        sockets = []
-        for port in random.sample(_UNASSIGNED, len(_UNASSIGNED)):
-            each = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                each.bind(("127.0.0.1", port))
-                sockets.append(each)
-            if len(sockets) == count:
-                return [each.getsockname()[1] for each in sockets]
-    raise AssertionError("no port is free")
 
 
 def until(condition):

@@ -80,17 +80,6 @@ class LoggedProcess:
                 return
 
 
-def free_ports(count):
-    """Ports of the loopback that nobody has now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def wait_for_port(port):
     """Return once somebody listens there, or fail after SECONDS."""
     end = time.monotonic() + SECONDS

@@ -12,7 +12,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from logged_process import LoggedProcess, free_ports, wait_for_port
+from free_ports import free_ports
+from logged_process import LoggedProcess, wait_for_port
 
 WHEEL = "TRITON_WHEEL"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from logged_process import LoggedProcess, free_ports
+from free_ports import free_ports
+from logged_process import LoggedProcess
 
 import nd_deploy
 from nd_deploy.rayserve.export import export_ray
